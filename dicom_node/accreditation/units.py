@@ -1,0 +1,142 @@
+"""Units, the attachments they carry, and the rules that tell whose exam it is: the site's configuration as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from dicom_node.accreditation.portions import Portion
+
+
+class UnitKind(StrEnum):
+    """How a unit does biopsies."""
+
+    PRONE = "prone"
+    """A dedicated table: every patient image is a biopsy image."""
+    UPRIGHT = "upright"
+    """A mammography unit that hosts an attachment: only images with a biopsy stage are biopsy images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One way a device shows itself. Empty fields say nothing; each field that is set is evidence of its own strength."""
+
+    ae_title: str = ""
+    hosts: tuple[IPv4Network | IPv6Network, ...] = ()
+    device_serial: str = ""
+    manufacturer: str = ""
+    station_name: str = ""
+    institution: str = ""
+    detector_id: str = ""
+    device_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A biopsy unit: the machine that is accredited."""
+
+    id: str
+    label: str
+    kind: UnitKind
+    identities: tuple[Identity, ...]
+    applying: bool = True
+    """False: the unit is not part of the accreditation; it is watched for biopsies all the same."""
+    installed_on: date | None = None
+    retired_on: date | None = None
+    phantom_patient_ids: tuple[str, ...] = ()
+    """Shell patterns (``*``, ``?``, case-insensitive) on the whole Patient ID."""
+    phantom_words: tuple[str, ...] = ()
+    """Whole tokens, case-insensitive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The days, both included, on which an attachment belongs to a unit; None is open."""
+
+    unit: str
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def covers(self, day: date) -> bool:
+        """Tell whether the attachment belongs to the unit on ``day``."""
+        return (self.first_day is None or self.first_day <= day) and (
+            self.last_day is None or day <= self.last_day
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeMap:
+    """A header attribute whose value names the unit, for a sender that serves several units."""
+
+    keyword: str
+    units: Mapping[str, str]
+    """Value, compared whole and case-folded, to unit id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An add-on biopsy attachment. It is never accredited; the units it is used on are."""
+
+    id: str
+    label: str
+    assignments: tuple[Assignment, ...]
+    identities: tuple[Identity, ...] = ()
+    attribute_maps: tuple[AttributeMap, ...] = ()
+
+
+class SenderRole(StrEnum):
+    """What a listed sender that is no unit and no attachment host is."""
+
+    ROUTER = "router"
+    """Passes on what others made (also an archive or a PACS): its name says nothing of the unit."""
+    SPECIMEN = "specimen"
+    """A specimen radiography cabinet: never a unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """A listed sender that is no unit and no attachment host."""
+
+    id: str
+    role: SenderRole
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of a rule on one attribute or association field; exactly one of the tests is set.
+
+    ``name`` is a keyword, a private key ``creator:gggg,ee``, or ``calling_ae``, ``called_ae``, ``peer_address``.
+    """
+
+    name: str
+    equals: str | None = None
+    folded: str | None = None
+    regex: str | None = None
+    """Searched whole (``re.fullmatch``)."""
+    lowest: str | None = None
+    """With ``highest``: a range of text, both ends included, compared as numbers when both ends are numbers."""
+    highest: str | None = None
+    present: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An ordered rule of the site: when every condition holds, what is set in it is so."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    unit: str | None = None
+    attachment: str | None = None
+    portion: Portion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The units, attachments, senders and rules of one configuration."""
+
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
+    senders: Mapping[str, Sender] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
