@@ -60,9 +60,7 @@ class Assignment:
 
     def covers(self, day: date) -> bool:
         """Tell whether the attachment belongs to the unit on ``day``."""
-        return (self.first_day is None or self.first_day <= day) and (
-            self.last_day is None or day <= self.last_day
-        )
+        return (self.first_day is None or self.first_day <= day) and (self.last_day is None or day <= self.last_day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
