@@ -20,13 +20,14 @@ class Performed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one instance adds to its exam. A non-primary instance has ``portion`` None."""
+    """What one instance, or ``count`` alike ones, add to their exam. A non-primary instance has ``portion`` None."""
 
     portion: Portion | None
     rule: str
     performed: Performed
     stage: str = ""
     attachment: str | None = None
+    count: int = 1
     rejected: bool = False
     """A key object selection rejected the image: it counts toward nothing."""
 

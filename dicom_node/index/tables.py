@@ -1,0 +1,328 @@
+"""The tables of the index (SQLAlchemy Core), the same for SQLite and PostgreSQL.
+
+Texts of the key table are kept as DICOM text (dates YYYYMMDD, several values joined by a backslash); the days the rules
+use are dates; times of the node are UTC and kept as aware datetimes. Patient-level data stands in ``study`` and nowhere
+else. Units, attachments, senders, peers and rules are configuration; rows name them by id.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from dicom_node.dicom.keys import KEYS, Level
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as UTC without a zone so that both databases order and compare it alike."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware datetime into naive UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the stored UTC its zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, default="", server_default="", **options)
+
+
+def _key_columns(*levels: Level, but: tuple[str, ...]) -> list[Column[str]]:
+    """Make a text column for each key of ``levels`` that is kept as text and is not named in ``but``."""
+    return [_text(key.column) for key in KEYS if key.level in levels and key.column and key.column not in but]
+
+
+study = Table(
+    "study",
+    metadata,
+    Column("study_uid", Text, primary_key=True),
+    *_key_columns(Level.PATIENT, Level.STUDY, but=("study_uid",)),
+    # Person names folded for matching without regard to case, one column a component group (PS3.5 6.2.1.1).
+    _text("name_alphabetic"),
+    _text("name_ideographic"),
+    _text("name_phonetic"),
+    _text("modalities"),
+    _text("sop_classes"),
+    Column("series_count", Integer, nullable=False, default=0),
+    Column("instance_count", Integer, nullable=False, default=0),
+    # The study's own values are those of the instance received first, so that a rebuild gives the same row.
+    Column("first_received_at", UtcDateTime, nullable=False),
+    Column("last_received_at", UtcDateTime, nullable=False),
+    Column("flags", JSON, nullable=False, default=list),
+    Index(None, "patient_id"),
+    Index(None, "study_date", "study_time"),
+    Index(None, "accession_number"),
+    Index(None, "name_alphabetic"),
+    Index(None, "name_ideographic"),
+    Index(None, "name_phonetic"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    # One Series Instance UID may turn up in two studies; both are kept as they came.
+    Column("study_uid", Text, ForeignKey("study.study_uid"), primary_key=True),
+    Column("series_uid", Text, primary_key=True),
+    *_key_columns(Level.SERIES, but=("series_uid",)),
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("first_received_at", UtcDateTime, nullable=False),
+    Index(None, "series_uid"),
+    Index(None, "station_name"),
+    Index(None, "device_serial_number"),
+)
+
+exam = Table(
+    "exam",
+    metadata,
+    # A short digest of study and unit: the same after a rebuild.
+    Column("id", Text, primary_key=True),
+    Column("study_uid", Text, ForeignKey("study.study_uid"), nullable=False),
+    _text("unit_id"),  # "" when the unit is not known
+    _text("portion"),
+    _text("rule"),
+    Column("day", Date, nullable=True),
+    _text("day_source"),
+    Column("flags", JSON, nullable=False, default=list),
+    Column("stages", JSON, nullable=False, default=list),
+    Column("attachments", JSON, nullable=False, default=list),
+    _text("attribution"),  # the evidence, or the doubt where unit_id is ""
+    Column("candidates", JSON, nullable=False, default=list),
+    Column("unregistered", Boolean, nullable=False, default=False),
+    Column("excluded", Boolean, nullable=False, default=False),
+    Column("counts", Boolean, nullable=False, default=False),
+    Column("primary_count", Integer, nullable=False, default=0),
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("first_received_at", UtcDateTime, nullable=False),
+    Column("last_received_at", UtcDateTime, nullable=False),
+    # Null until the exam was quiet long enough and its unit was reviewed.
+    Column("reviewed_at", UtcDateTime, nullable=True),
+    UniqueConstraint("study_uid", "unit_id"),
+    Index(None, "unit_id", "portion", "day"),
+    Index(None, "reviewed_at", "last_received_at"),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("sop_instance_uid", Text, primary_key=True),
+    Column("study_uid", Text, nullable=False),
+    Column("series_uid", Text, nullable=False),
+    *_key_columns(Level.IMAGE, but=("sop_instance_uid", "unit_id", "acquisition_day")),
+    Column("digest", Text, nullable=False),  # lower-case hex SHA-256 of the data set
+    Column("size", BigInteger, nullable=False),  # bytes of the data set
+    Column("received_at", UtcDateTime, nullable=False),
+    _text("calling_ae"),
+    _text("called_ae"),
+    _text("peer_address"),
+    _text("unit_id"),  # what holds: the derived unit, or the one a person said
+    _text("derived_unit_id"),
+    _text("attachment_id"),
+    _text("attribution"),
+    Column("candidates", JSON, nullable=False, default=list),
+    Column("unregistered", Boolean, nullable=False, default=False),
+    _text("role"),
+    Column("acquisition_day", Date, nullable=True),
+    _text("day_source"),
+    Column("day_flags", JSON, nullable=False, default=list),
+    Column("day_candidates", JSON, nullable=False, default=list),  # [[source, "YYYY-MM-DD" or ""], ...]
+    _text("portion"),  # "" for an instance that is no primary image
+    _text("rule"),
+    _text("stage"),
+    Column("flags", JSON, nullable=False, default=list),
+    ForeignKeyConstraint(["study_uid", "series_uid"], ["series.study_uid", "series.series_uid"]),
+    Index(None, "study_uid", "series_uid"),
+    Index(None, "study_uid", "unit_id"),
+    Index(None, "unit_id", "acquisition_day"),
+    Index(None, "acquisition_day", "unit_id"),
+    Index(None, "acquisition_date"),
+    Index(None, "digest"),
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    # A key object selection (sop_instance_uid) that rejects an image, which may come later.
+    Column("rejected_uid", Text, primary_key=True),
+    Column("sop_instance_uid", Text, ForeignKey("instance.sop_instance_uid"), primary_key=True),
+)
+
+conflict = Table(
+    "conflict",
+    metadata,
+    # Other content under a SOP Instance UID that is taken: kept beside the first, which stays the one served.
+    Column("sop_instance_uid", Text, ForeignKey("instance.sop_instance_uid"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    _text("calling_ae"),
+    _text("peer_address"),
+    Column("study_uid", Text, nullable=False),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    # What a person decided about an exam; the newest of a kind holds. Saved in the archive's journal as well.
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # attribute, classify, exclude, include
+    Column("study_uid", Text, nullable=False),
+    _text("unit_id"),  # the exam's unit when it was decided; for attribute: the derived unit
+    _text("value"),  # attribute: the unit; classify: the portion
+    Column("reason", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Index(None, "study_uid"),
+)
+
+release = Table(
+    "release",
+    metadata,
+    # Each change of a testing package is a new version; the highest holds. Saved in the archive's journal as well.
+    Column("id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("unit_id", Text, nullable=False),
+    Column("released_on", Date, nullable=False),
+    Column("due_on", Date, nullable=True),
+    Column("state", Text, nullable=False),
+    _text("note"),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Index(None, "unit_id"),
+)
+
+standing = Table(
+    "standing",
+    metadata,
+    # As of the last review.
+    Column("unit_id", Text, primary_key=True),
+    Column("portion", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    _text("exam_id"),
+    Column("exam_day", Date, nullable=True),
+    Column("counts_until", Date, nullable=True),
+    Column("last_release", Date, nullable=True),
+    Column("cutoff", Date, nullable=True),
+    Column("days_left", Integer, nullable=True),
+    _text("policy_id"),
+    Column("reviewed_on", Date, nullable=False),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    # A condition someone must know of, from the day it was found until it is resolved.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),  # eligibility/upright_a/clinical/2026-06-08
+    Column("kind", Text, nullable=False),
+    _text("unit_id"),
+    _text("portion"),
+    _text("stage"),  # the last reminder that was queued
+    Column("severity", Text, nullable=False),  # info, warning, critical
+    Column("state", Text, nullable=False),  # firing, resolved
+    Column("details", JSON, nullable=False, default=dict),  # what the words are made of; no patient data
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("resolved_at", UtcDateTime, nullable=True),
+    Column("acknowledged_at", UtcDateTime, nullable=True),
+    _text("acknowledged_by"),
+    _text("acknowledged_note"),
+    Column("acknowledged_until", Date, nullable=True),
+    Index(None, "state", "unit_id"),
+)
+
+message = Table(
+    "message",
+    metadata,
+    # One notice to people: several alerts of one unit at one review share it. The key makes a repeat harmless.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # firing, resolved, digest, test
+    _text("unit_id"),
+    Column("severity", Text, nullable=False),
+    Column("alerts", JSON, nullable=False, default=list),  # [[alert id, stage], ...]
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    # One message to one recipient by one channel.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("message_id", Integer, ForeignKey("message.id"), nullable=False),
+    Column("channel", Text, nullable=False),
+    _text("recipient"),
+    Column("state", Text, nullable=False),  # pending, delivered, cancelled, refused
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    _text("lease"),
+    Column("lease_until", UtcDateTime, nullable=True),
+    _text("last_error"),
+    Column("finished_at", UtcDateTime, nullable=True),
+    UniqueConstraint("message_id", "channel", "recipient"),
+    Index(None, "state", "next_attempt_at"),
+)
+
+silence = Table(
+    "silence",
+    metadata,
+    # No messages about a unit until a day, that day included.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("unit_id", Text, nullable=False),
+    Column("until", Date, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("silenced_by", Text, nullable=False),
+    Column("silenced_at", UtcDateTime, nullable=False),
+)
+
+association = Table(
+    "association",
+    metadata,
+    # Who knocked and how it ended: the installer's log.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    _text("calling_ae"),
+    _text("called_ae"),
+    _text("peer_address"),
+    Column("result", Text, nullable=False),
+    _text("reason"),
+    Index(None, "at"),
+)
+
+node_state = Table(
+    "node_state",
+    metadata,
+    # Small facts of the node itself: archive_id, last_review_at, last_digest_at, config_digest.
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
