@@ -26,6 +26,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.types import TypeEngine
 
 from dicom_node.dicom.keys import KEYS, Level
 
@@ -54,8 +55,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class PlainText(TypeDecorator[str]):
+    """Text that both databases take, order and compare alike: by code point.
+
+    A NUL, which PostgreSQL refuses, and half a surrogate pair, which UTF-8 has no form for, cannot be stored; they are
+    left out here, so that no peer's text can make a statement fail.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the bytewise collation where the database's own may be a language's."""
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Leave out what cannot be stored."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+
+
 def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, Text, nullable=False, default="", server_default="", **options)
+    return Column(name, PlainText, nullable=False, default="", server_default="", **options)
 
 
 def _key_columns(*levels: Level, but: tuple[str, ...]) -> list[Column[str]]:
@@ -66,7 +88,7 @@ def _key_columns(*levels: Level, but: tuple[str, ...]) -> list[Column[str]]:
 study = Table(
     "study",
     metadata,
-    Column("study_uid", Text, primary_key=True),
+    Column("study_uid", PlainText, primary_key=True),
     *_key_columns(Level.PATIENT, Level.STUDY, but=("study_uid",)),
     # Person names folded for matching without regard to case, one column a component group (PS3.5 6.2.1.1).
     _text("name_alphabetic"),
@@ -92,8 +114,8 @@ series = Table(
     "series",
     metadata,
     # One Series Instance UID may turn up in two studies; both are kept as they came.
-    Column("study_uid", Text, ForeignKey("study.study_uid"), primary_key=True),
-    Column("series_uid", Text, primary_key=True),
+    Column("study_uid", PlainText, ForeignKey("study.study_uid"), primary_key=True),
+    Column("series_uid", PlainText, primary_key=True),
     *_key_columns(Level.SERIES, but=("series_uid",)),
     Column("instance_count", Integer, nullable=False, default=0),
     Column("first_received_at", UtcDateTime, nullable=False),
@@ -106,8 +128,8 @@ exam = Table(
     "exam",
     metadata,
     # A short digest of study and unit: the same after a rebuild.
-    Column("id", Text, primary_key=True),
-    Column("study_uid", Text, ForeignKey("study.study_uid"), nullable=False),
+    Column("id", PlainText, primary_key=True),
+    Column("study_uid", PlainText, ForeignKey("study.study_uid"), nullable=False),
     _text("unit_id"),  # "" when the unit is not known
     _text("portion"),
     _text("rule"),
@@ -135,11 +157,11 @@ exam = Table(
 instance = Table(
     "instance",
     metadata,
-    Column("sop_instance_uid", Text, primary_key=True),
-    Column("study_uid", Text, nullable=False),
-    Column("series_uid", Text, nullable=False),
+    Column("sop_instance_uid", PlainText, primary_key=True),
+    Column("study_uid", PlainText, nullable=False),
+    Column("series_uid", PlainText, nullable=False),
     *_key_columns(Level.IMAGE, but=("sop_instance_uid", "unit_id", "acquisition_day")),
-    Column("digest", Text, nullable=False),  # lower-case hex SHA-256 of the data set
+    Column("digest", PlainText, nullable=False),  # lower-case hex SHA-256 of the data set
     Column("size", BigInteger, nullable=False),  # bytes of the data set
     Column("received_at", UtcDateTime, nullable=False),
     _text("calling_ae"),
@@ -173,34 +195,34 @@ rejection = Table(
     "rejection",
     metadata,
     # A key object selection (sop_instance_uid) that rejects an image, which may come later.
-    Column("rejected_uid", Text, primary_key=True),
-    Column("sop_instance_uid", Text, ForeignKey("instance.sop_instance_uid"), primary_key=True),
+    Column("rejected_uid", PlainText, primary_key=True),
+    Column("sop_instance_uid", PlainText, ForeignKey("instance.sop_instance_uid"), primary_key=True),
 )
 
 conflict = Table(
     "conflict",
     metadata,
     # Other content under a SOP Instance UID that is taken: kept beside the first, which stays the one served.
-    Column("sop_instance_uid", Text, ForeignKey("instance.sop_instance_uid"), primary_key=True),
-    Column("digest", Text, primary_key=True),
+    Column("sop_instance_uid", PlainText, ForeignKey("instance.sop_instance_uid"), primary_key=True),
+    Column("digest", PlainText, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     _text("calling_ae"),
     _text("peer_address"),
-    Column("study_uid", Text, nullable=False),
+    Column("study_uid", PlainText, nullable=False),
 )
 
 decision = Table(
     "decision",
     metadata,
     # What a person decided about an exam; the newest of a kind holds. Saved in the archive's journal as well.
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),  # attribute, classify, exclude, include
-    Column("study_uid", Text, nullable=False),
+    Column("id", PlainText, primary_key=True),
+    Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include
+    Column("study_uid", PlainText, nullable=False),
     _text("unit_id"),  # the exam's unit when it was decided; for attribute: the derived unit
     _text("value"),  # attribute: the unit; classify: the portion
-    Column("reason", Text, nullable=False),
-    Column("decided_by", Text, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("decided_by", PlainText, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
     Index(None, "study_uid"),
 )
@@ -209,14 +231,14 @@ release = Table(
     "release",
     metadata,
     # Each change of a testing package is a new version; the highest holds. Saved in the archive's journal as well.
-    Column("id", Text, primary_key=True),
+    Column("id", PlainText, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("unit_id", Text, nullable=False),
+    Column("unit_id", PlainText, nullable=False),
     Column("released_on", Date, nullable=False),
     Column("due_on", Date, nullable=True),
-    Column("state", Text, nullable=False),
+    Column("state", PlainText, nullable=False),
     _text("note"),
-    Column("changed_by", Text, nullable=False),
+    Column("changed_by", PlainText, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Index(None, "unit_id"),
 )
@@ -225,9 +247,9 @@ standing = Table(
     "standing",
     metadata,
     # As of the last review.
-    Column("unit_id", Text, primary_key=True),
-    Column("portion", Text, primary_key=True),
-    Column("state", Text, nullable=False),
+    Column("unit_id", PlainText, primary_key=True),
+    Column("portion", PlainText, primary_key=True),
+    Column("state", PlainText, nullable=False),
     _text("exam_id"),
     Column("exam_day", Date, nullable=True),
     Column("counts_until", Date, nullable=True),
@@ -243,20 +265,22 @@ alert = Table(
     metadata,
     # A condition someone must know of, from the day it was found until it is resolved.
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("key", Text, nullable=False, unique=True),  # eligibility/upright_a/clinical/2026-06-08
-    Column("kind", Text, nullable=False),
+    Column("key", PlainText, nullable=False, unique=True),  # eligibility/upright_a/clinical/2026-06-08
+    Column("kind", PlainText, nullable=False),
     _text("unit_id"),
     _text("portion"),
     _text("stage"),  # the last reminder that was queued
-    Column("severity", Text, nullable=False),  # info, warning, critical
-    Column("state", Text, nullable=False),  # firing, resolved
+    Column("severity", PlainText, nullable=False),  # info, warning, critical
+    Column("state", PlainText, nullable=False),  # firing, resolved
     Column("details", JSON, nullable=False, default=dict),  # what the words are made of; no patient data
+    Column("opening", Integer, nullable=False, default=1),  # 2 when it was resolved once and is back, and so on
     Column("opened_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Column("resolved_at", UtcDateTime, nullable=True),
     Column("acknowledged_at", UtcDateTime, nullable=True),
     _text("acknowledged_by"),
     _text("acknowledged_note"),
+    _text("acknowledged_state"),  # how bad it was then, such as nearing; something worse ends the acknowledgement
     Column("acknowledged_until", Date, nullable=True),
     Index(None, "state", "unit_id"),
 )
@@ -266,10 +290,10 @@ message = Table(
     metadata,
     # One notice to people: several alerts of one unit at one review share it. The key makes a repeat harmless.
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("key", Text, nullable=False, unique=True),
-    Column("kind", Text, nullable=False),  # firing, resolved, digest, test
+    Column("key", PlainText, nullable=False, unique=True),
+    Column("kind", PlainText, nullable=False),  # firing, resolved, digest, test
     _text("unit_id"),
-    Column("severity", Text, nullable=False),
+    Column("severity", PlainText, nullable=False),
     Column("alerts", JSON, nullable=False, default=list),  # [[alert id, stage], ...]
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -280,9 +304,9 @@ delivery = Table(
     # One message to one recipient by one channel.
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("message_id", Integer, ForeignKey("message.id"), nullable=False),
-    Column("channel", Text, nullable=False),
+    Column("channel", PlainText, nullable=False),
     _text("recipient"),
-    Column("state", Text, nullable=False),  # pending, delivered, cancelled, refused
+    Column("state", PlainText, nullable=False),  # pending, delivered, cancelled, refused
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", UtcDateTime, nullable=False),
     _text("lease"),
@@ -298,10 +322,10 @@ silence = Table(
     metadata,
     # No messages about a unit until a day, that day included.
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("unit_id", Text, nullable=False),
+    Column("unit_id", PlainText, nullable=False),
     Column("until", Date, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("silenced_by", Text, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("silenced_by", PlainText, nullable=False),
     Column("silenced_at", UtcDateTime, nullable=False),
 )
 
@@ -314,7 +338,7 @@ association = Table(
     _text("calling_ae"),
     _text("called_ae"),
     _text("peer_address"),
-    Column("result", Text, nullable=False),
+    Column("result", PlainText, nullable=False),
     _text("reason"),
     Index(None, "at"),
 )
@@ -323,6 +347,6 @@ node_state = Table(
     "node_state",
     metadata,
     # Small facts of the node itself: archive_id, last_review_at, last_digest_at, config_digest.
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", PlainText, primary_key=True),
+    Column("value", PlainText, nullable=False),
 )
