@@ -1,0 +1,180 @@
+"""Part 10 files: the preamble and file meta the node writes, and the reading of its own and of others' (PS3.10 7.1)."""
+
+import json
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from dicom_node import __version__
+from dicom_node.dicom.facts import Provenance
+from dicom_node.dicom.uids import is_uid
+from dicom_node.errors import UnreadableInstanceError
+
+IMPLEMENTATION_CLASS_UID = "2.25.237731737039968285580759678497515637791"
+"""Implementation Class UID of this program in files and associations: a UUID of its own (PS3.5 B.2)."""
+
+IMPLEMENTATION_VERSION_NAME = f"DCMNODE_{__version__}"[:16]
+
+PROVENANCE_UID = "2.25.150287661377898752352302423046244201461"
+"""Private Information Creator UID (0002,0100) under which the node keeps an instance's provenance as JSON."""
+
+_PREAMBLE = bytes(128)
+_PREFIX = b"DICM"
+_LONG_LENGTH = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+
+# The file meta of a peer's file is read into memory as far as these: enough for any private information seen, little
+# enough that a folder of hostile files does no harm.
+_LARGEST_VALUE = 64 * 1024
+_MOST_ELEMENTS = 100
+_LONGEST_TEXT = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """What the file meta says. Each UID is one (PS3.5 9.1), or "" where the file names none that is."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    provenance: Provenance | None
+    """None in a file this node did not write."""
+    data_set_offset: int
+    """Bytes from the start of the file to the first byte of the data set."""
+
+
+def build_preamble_and_meta(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance
+) -> bytes:
+    """Return what stands before the data set in the node's files.
+
+    A preamble of zeros, the prefix and the file meta group: the UIDs, this implementation, the AE titles of the
+    sender (0002,0016) and of the node (0002,0018), and the whole provenance under `PROVENANCE_UID`. An AE title that
+    breaks its VR is kept as it came in the provenance alone. Raises ValueError for a text that is no UID.
+    """
+    for uid in (sop_class_uid, sop_instance_uid, transfer_syntax_uid):
+        if not is_uid(uid):
+            raise ValueError("file meta needs conformant UIDs")
+    elements = b"".join(
+        (
+            _element(0x0001, b"OB", b"\0\1"),
+            _element(0x0002, b"UI", sop_class_uid.encode()),
+            _element(0x0003, b"UI", sop_instance_uid.encode()),
+            _element(0x0010, b"UI", transfer_syntax_uid.encode()),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
+            _ae_element(0x0016, provenance.calling_ae),
+            _ae_element(0x0018, provenance.called_ae),
+            _element(0x0100, b"UI", PROVENANCE_UID.encode()),
+            _element(0x0102, b"OB", _provenance_json(provenance)),
+        )
+    )
+    return _PREAMBLE + _PREFIX + _element(0x0000, b"UL", struct.pack("<I", len(elements))) + elements
+
+
+def read_meta(file: BinaryIO) -> Meta:
+    """Read the preamble and file meta of a seekable file from its start; the position afterwards is not defined.
+
+    Tolerates what is found in the field: a group length that is wrong or missing, elements out of order, unknown
+    elements, UIDs that are none. The data set begins at the first element of another group.
+
+    Raises UnreadableInstanceError when the file is no Part 10 file, its meta is cut short or beyond reason, or no
+    usable transfer syntax is named.
+    """
+    file.seek(0)
+    head = file.read(len(_PREAMBLE) + len(_PREFIX))
+    if head[len(_PREAMBLE) :] != _PREFIX:
+        raise UnreadableInstanceError("not a DICOM file: no DICM after a preamble of 128 bytes (PS3.10 7.1)")
+    offset = len(head)
+    values: dict[int, bytes] = {}
+    for _ in range(_MOST_ELEMENTS):
+        header = file.read(8)
+        if header[:2] != b"\2\0":
+            break
+        if len(header) < 8:
+            raise UnreadableInstanceError("file meta is cut short")
+        vr = header[4:6]
+        if vr in _LONG_LENGTH:
+            extra = file.read(4)
+            if len(extra) < 4:
+                raise UnreadableInstanceError("file meta is cut short")
+            size, length = 12, int.from_bytes(extra, "little")
+        elif vr.isalpha() and vr.isupper():
+            size, length = 8, int.from_bytes(header[6:8], "little")
+        else:
+            raise UnreadableInstanceError("file meta is not in Explicit VR Little Endian (PS3.10 7.1)")
+        if length > _LARGEST_VALUE:
+            raise UnreadableInstanceError("an element of the file meta is longer than 64 KiB")
+        value = file.read(length)
+        if len(value) < length:
+            raise UnreadableInstanceError("file meta is cut short")
+        values[int.from_bytes(header[2:4], "little")] = value
+        offset += size + length
+    else:
+        raise UnreadableInstanceError(f"file meta has more than {_MOST_ELEMENTS} elements")
+    transfer_syntax_uid = _uid(values, 0x0010)
+    if not transfer_syntax_uid:
+        raise UnreadableInstanceError("file meta names no usable Transfer Syntax UID (0002,0010)")
+    return Meta(
+        sop_class_uid=_uid(values, 0x0002),
+        sop_instance_uid=_uid(values, 0x0003),
+        transfer_syntax_uid=transfer_syntax_uid,
+        provenance=_provenance(values[0x0102]) if _uid(values, 0x0100) == PROVENANCE_UID and 0x0102 in values else None,
+        data_set_offset=offset,
+    )
+
+
+def _element(element: int, vr: bytes, value: bytes) -> bytes:
+    """Encode one element of group 0002, padded to an even length (PS3.5 6.2, 7.1.2)."""
+    if len(value) % 2:
+        value += b"\0" if vr in {b"UI", b"OB"} else b" "
+    if vr in _LONG_LENGTH:
+        return struct.pack("<HH2sHI", 0x0002, element, vr, 0, len(value)) + value
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
+
+
+def _ae_element(element: int, title: str) -> bytes:
+    """Encode an AE title, or nothing for one that its VR does not allow (PS3.5 6.2: AE)."""
+    title = title.strip(" ")
+    if not 0 < len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
+        return b""
+    return _element(element, b"AE", title.encode())
+
+
+def _provenance_json(provenance: Provenance) -> bytes:
+    texts = {
+        "received_at": provenance.received_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "peer_address": provenance.peer_address,
+        "calling_ae": provenance.calling_ae,
+        "called_ae": provenance.called_ae,
+        "implementation_uid": provenance.implementation_uid,
+        "implementation_version": provenance.implementation_version,
+    }
+    # All of these are short; a peer that sends a long one must not make the node's own file unreadable.
+    record = {name: text[:_LONGEST_TEXT] for name, text in texts.items()}
+    text = json.dumps(record, separators=(",", ":")).encode("ascii")
+    return text + b" " * (len(text) % 2)
+
+
+def _provenance(value: bytes) -> Provenance | None:
+    """Return the provenance an element of the node's own holds, or None when it is not what the node writes."""
+    try:
+        record = json.loads(value)
+        received_at = datetime.fromisoformat(record["received_at"])
+        if received_at.tzinfo is None:
+            return None
+        return Provenance(
+            calling_ae=str(record["calling_ae"]),
+            called_ae=str(record["called_ae"]),
+            peer_address=str(record["peer_address"]),
+            received_at=received_at.astimezone(UTC),
+            implementation_uid=str(record["implementation_uid"]),
+            implementation_version=str(record["implementation_version"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _uid(values: dict[int, bytes], element: int) -> str:
+    text = values.get(element, b"").rstrip(b"\0 ").decode("latin-1")
+    return text if is_uid(text) else ""
