@@ -1,5 +1,6 @@
-"""Who may call the node, from where, for which services."""
+"""Who may call the node, from where, for which services; and in words why somebody may not."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -15,3 +16,69 @@ class Caller:
     ae_title: str
     hosts: tuple[IPv4Network | IPv6Network, ...]
     services: frozenset[str]
+
+    def calls_from(self, address: str) -> bool:
+        """Tell whether a textual IPv4 or IPv6 address is one of the caller's."""
+        peer = ip_address(address.partition("%")[0])
+        mapped = getattr(peer, "ipv4_mapped", None)
+        peer = mapped if mapped is not None else peer
+        return not self.hosts or any(peer.version == host.version and peer in host for host in self.hosts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """An admitted caller: the names it is listed under and all they may do together."""
+
+    name: str
+    services: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an association is refused: the numbers of an A-ASSOCIATE-RJ (PS3.8 9.3.4) and the words for an installer."""
+
+    result: int
+    source: int
+    reason: int
+    words: str
+
+
+class AccessList:
+    """The callers and called AE titles of one configuration. Everyone else is refused."""
+
+    def __init__(self, callers: Iterable[Caller], called_ae_titles: Iterable[str]) -> None:
+        self._callers = tuple(callers)
+        self._called = frozenset(called_ae_titles)
+
+    def admit(self, *, calling_ae: str, called_ae: str, address: str) -> Admission | Refusal:
+        """Decide about an association request from ``address``; AE titles are compared to the letter."""
+        if called_ae not in self._called:
+            ours = " or ".join(sorted(self._called))
+            return Refusal(
+                result=1,
+                source=1,
+                reason=7,
+                words=f"it calls {called_ae!a}, this node is {ours}: correct the called AE title on the device",
+            )
+        named = [caller for caller in self._callers if caller.ae_title == calling_ae]
+        admitted = [caller for caller in named if caller.calls_from(address)]
+        if admitted:
+            return Admission(
+                name=", ".join(sorted({caller.name for caller in admitted})),
+                services=frozenset().union(*(caller.services for caller in admitted)),
+            )
+        if named:
+            words = (
+                f"{calling_ae!a} is listed as {named[0].name}, but not for the address {address}: "
+                "correct its host in the configuration if the device moved"
+            )
+        else:
+            words = f"the calling AE title {calling_ae!a} is not listed"
+            neighbours = sorted(
+                {caller.name for caller in self._callers if caller.hosts and caller.calls_from(address)}
+            )
+            if neighbours:
+                words += f"; {address} is the address of {', '.join(neighbours)}: was the device renamed?"
+            else:
+                words += ": list it as a unit, attachment, sender or peer to admit it"
+        return Refusal(result=1, source=1, reason=3, words=words)

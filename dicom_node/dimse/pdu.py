@@ -1,0 +1,287 @@
+"""The bytes of the DICOM upper layer and of command sets, without sockets.
+
+PS3.8 section 9.3 (protocol data units) and PS3.7 section 6.3.1 and annex E (command sets). Only what the receiver needs
+before and beside the library: cutting a stream into its units, reading and writing commands, refusing an association.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ASSOCIATE_RQ, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x03, 0x04, 0x05, 0x07
+
+C_STORE_RQ = 0x0001
+C_CANCEL_RQ = 0x0FFF
+RESPONSE_BIT = 0x8000
+NO_DATA_SET = 0x0101
+
+HEADER_LENGTH = 6
+PDV_HEADER_LENGTH = 6
+CONTROL_PDU_LIMIT = 1 << 17
+"""Longest body taken for anything but P-DATA-TF, in bytes; a request with 128 contexts stays far below."""
+
+
+class ProtocolError(Exception):
+    """The peer broke the upper layer protocol: the association is aborted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPdu:
+    """A whole unit that is no P-DATA-TF, header included."""
+
+    type: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of one message's command or data set.
+
+    ``data`` is a view into the caller's buffer, valid until the next piece is asked for. ``last`` tells that the piece
+    ends the command or the data set (PS3.8 annex E.2: message control header).
+    """
+
+    context_id: int
+    is_command: bool
+    last: bool
+    data: memoryview
+
+
+class UnitParser:
+    """Cuts a byte stream into control units and fragments, however it was chopped on the way.
+
+    ``maximum_length`` is the largest P-DATA-TF body that was offered to the peer, in bytes; a longer one is refused by
+    its header. No fragment is ever joined: a piece of a presentation data value is handed on as soon as it is here.
+    """
+
+    def __init__(self, maximum_length: int) -> None:
+        self._maximum_length = maximum_length
+        self._head = bytearray()  # a header, or a control unit, that is not whole yet
+        self._unit_left = 0  # bytes of the current P-DATA-TF still to come
+        self._value_left = 0  # bytes of the current presentation data value still to come
+        self._context_id = 0
+        self._control = 0
+        self._in_value = False
+        self.unit_number = 0
+        """Counts the units that were begun, so that a deadline can tell one from the next."""
+
+    @property
+    def inside_unit(self) -> bool:
+        """Tell whether the stream stands inside a unit that is not whole yet."""
+        return bool(self._head) or self._unit_left > 0
+
+    def feed(self, data: memoryview) -> Iterator[ControlPdu | Fragment]:
+        """Yield what ``data`` completes. Drain the iterator before the next call.
+
+        Raises ProtocolError on an unknown unit, a length over its limit, or values that do not fill their unit.
+        """
+        at, end = 0, len(data)
+        while at < end:
+            if self._in_value:
+                size = min(self._value_left, end - at)
+                self._value_left -= size
+                self._unit_left -= size
+                ends = self._value_left == 0
+                self._in_value = not ends
+                piece = data[at : at + size]
+                at += size
+                yield Fragment(self._context_id, bool(self._control & 1), ends and bool(self._control & 2), piece)
+            elif self._unit_left:
+                at += self._fill(data[at:], PDV_HEADER_LENGTH)
+                if len(self._head) == PDV_HEADER_LENGTH:
+                    empty = self._open_value()
+                    if empty is not None:
+                        yield empty
+            else:
+                wanted = HEADER_LENGTH
+                if not self._head:
+                    self.unit_number += 1
+                if len(self._head) >= HEADER_LENGTH:
+                    wanted += int.from_bytes(self._head[2:6], "big")
+                at += self._fill(data[at:], wanted)
+                unit = self._open_unit()
+                if unit is not None:
+                    yield unit
+
+    def _fill(self, data: memoryview, wanted: int) -> int:
+        size = min(wanted - len(self._head), len(data))
+        self._head += data[:size]
+        return size
+
+    def _open_unit(self) -> ControlPdu | None:
+        """Look at the header collected so far; return a control unit once it is whole."""
+        if len(self._head) < HEADER_LENGTH:
+            return None
+        kind, length = self._head[0], int.from_bytes(self._head[2:6], "big")
+        if kind == DATA_TF:
+            if length > self._maximum_length:
+                raise ProtocolError("a P-DATA-TF is longer than the maximum length offered")
+            if length < PDV_HEADER_LENGTH:
+                raise ProtocolError("a P-DATA-TF holds no presentation data value")
+            self._head.clear()
+            self._unit_left = length
+            return None
+        if not ASSOCIATE_RQ <= kind <= ABORT:
+            raise ProtocolError("unknown type of protocol data unit")
+        if length > CONTROL_PDU_LIMIT:
+            raise ProtocolError("a protocol data unit is too long")
+        if len(self._head) < HEADER_LENGTH + length:
+            return None
+        unit = ControlPdu(kind, bytes(self._head))
+        self._head.clear()
+        return unit
+
+    def _open_value(self) -> Fragment | None:
+        """Take in a presentation data value's header; return a fragment at once when the value is empty."""
+        length, self._context_id, self._control = struct.unpack(">LBB", self._head)
+        self._head.clear()
+        self._unit_left -= PDV_HEADER_LENGTH
+        self._value_left = length - 2
+        if self._value_left < 0 or self._value_left > self._unit_left:
+            raise ProtocolError("a presentation data value does not fit its P-DATA-TF")
+        if 0 < self._unit_left - self._value_left < PDV_HEADER_LENGTH:
+            raise ProtocolError("a P-DATA-TF has bytes after its last presentation data value")
+        self._in_value = self._value_left > 0
+        if self._in_value:
+            return None
+        return Fragment(self._context_id, bool(self._control & 1), bool(self._control & 2), memoryview(b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command set: what a DIMSE message asks for (PS3.7 9.3). Texts are stripped; "" when absent."""
+
+    field: int
+    message_id: int
+    """Message ID, or of a response and a C-CANCEL the Message ID Being Responded To."""
+    has_data_set: bool
+    status: int
+    affected_sop_class_uid: str
+    affected_sop_instance_uid: str
+    move_originator: str
+
+
+def parse_command(data: bytes) -> Command:
+    """Read a command set (always implicit VR little endian, PS3.7 6.3.1).
+
+    Raises ProtocolError when it is cut short, or lacks the Command Field or the message id.
+    """
+    elements: dict[int, bytes] = {}
+    at = 0
+    while at < len(data):
+        if at + 8 > len(data):
+            raise ProtocolError("a command set is cut short")
+        group, element, length = struct.unpack_from("<HHL", data, at)
+        at += 8
+        if group != 0 or length > len(data) - at:
+            raise ProtocolError("a command set is not well formed")
+        elements[element] = data[at : at + length]
+        at += length
+
+    def number(element: int, default: int | None = None) -> int:
+        value = elements.get(element)
+        if value is None or len(value) != 2:
+            if default is None:
+                raise ProtocolError("a command set lacks a mandatory element")
+            return default
+        return int.from_bytes(value, "little")
+
+    def text(element: int) -> str:
+        return elements.get(element, b"").decode("ascii", "replace").strip(" \0")
+
+    field = number(0x0100)
+    own_id = not field & RESPONSE_BIT and field != C_CANCEL_RQ
+    return Command(
+        field=field,
+        message_id=number(0x0110 if own_id else 0x0120),
+        has_data_set=number(0x0800, NO_DATA_SET) != NO_DATA_SET,
+        status=number(0x0900, 0),
+        affected_sop_class_uid=text(0x0002),
+        affected_sop_instance_uid=text(0x1000),
+        move_originator=text(0x1030),
+    )
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return struct.pack("<HHL", 0, number, len(value)) + value
+
+
+def _uid(number: int, uid: str) -> bytes:
+    value = uid.encode("ascii")
+    return _element(number, value + b"\0" * (len(value) % 2))
+
+
+def store_response(command: Command, *, status: int, comment: str) -> bytes:
+    """Encode the C-STORE-RSP to ``command`` (PS3.7 9.3.1.2).
+
+    ``comment`` becomes the Error Comment (0000,0902), cut to the 64 characters of an LO; "" leaves it out. A UID is
+    repeated only when the command held one that fits its element.
+    """
+    parts = [
+        _element(0x0100, struct.pack("<H", C_STORE_RQ | RESPONSE_BIT)),
+        _element(0x0120, struct.pack("<H", command.message_id)),
+        _element(0x0800, struct.pack("<H", NO_DATA_SET)),
+        _element(0x0900, struct.pack("<H", status)),
+    ]
+    if _fits(command.affected_sop_class_uid):
+        parts.insert(0, _uid(0x0002, command.affected_sop_class_uid))
+    if comment:
+        text = comment.encode("ascii", "replace")[:64]
+        parts.append(_element(0x0902, text + b" " * (len(text) % 2)))
+    if _fits(command.affected_sop_instance_uid):
+        parts.append(_uid(0x1000, command.affected_sop_instance_uid))
+    body = b"".join(parts)
+    return _element(0x0000, struct.pack("<L", len(body))) + body
+
+
+def _fits(uid: str) -> bool:
+    return 0 < len(uid) <= 64 and all(character in "0123456789." for character in uid)
+
+
+def data_units(context_id: int, data: bytes, *, is_command: bool, maximum_length: int, last: bool = True) -> bytes:
+    """Wrap ``data`` as P-DATA-TF units no longer than ``maximum_length`` bytes (0: no limit)."""
+    room = maximum_length - PDV_HEADER_LENGTH if maximum_length > PDV_HEADER_LENGTH else max(len(data), 1)
+    pieces = [data[at : at + room] for at in range(0, len(data), room)] or [b""]
+    units = []
+    for number, piece in enumerate(pieces, start=1):
+        control = int(is_command) | (2 if last and number == len(pieces) else 0)
+        units.append(struct.pack(">BBLLBB", DATA_TF, 0, len(piece) + 6, len(piece) + 2, context_id, control) + piece)
+    return b"".join(units)
+
+
+def associate_reject(result: int, source: int, reason: int) -> bytes:
+    """Encode an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    return struct.pack(">BBLBBBB", ASSOCIATE_RJ, 0, 4, 0, result, source, reason)
+
+
+def abort(reason: int) -> bytes:
+    """Encode an A-ABORT by the service provider (PS3.8 9.3.8), source 2.
+
+    ``reason``: 0 not specified, 1 unrecognised unit, 2 unexpected unit, 6 invalid parameter value.
+    """
+    return struct.pack(">BBLBBBB", ABORT, 0, 4, 0, 0, 2, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRequest:
+    """The A-ASSOCIATE-RQ as it came, with the AE titles read from it (PS3.8 9.3.2)."""
+
+    data: bytes
+    calling_ae: str
+    called_ae: str
+
+
+def parse_association_request(data: bytes) -> AssociationRequest:
+    """Read the AE titles of an A-ASSOCIATE-RQ and tidy them as devices in the field need it.
+
+    A title padded with NUL instead of spaces is padded anew in ``data``, so that the library takes it. Bytes outside
+    ASCII are kept visible as a question mark: no configured title holds one. Raises ProtocolError when it is too short.
+    """
+    if len(data) < 74 or data[0] != ASSOCIATE_RQ:
+        raise ProtocolError("the first unit is no association request")
+    called, calling = (data[at : at + 16].replace(b"\0", b" ") for at in (10, 26))
+    return AssociationRequest(
+        data=data[:10] + called + calling + data[42:],
+        calling_ae=calling.decode("ascii", "replace").replace("\ufffd", "?").strip(),
+        called_ae=called.decode("ascii", "replace").replace("\ufffd", "?").strip(),
+    )

@@ -1,0 +1,52 @@
+"""The one place where an outcome or an error becomes a DIMSE status and an Error Comment.
+
+C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4.
+"""
+
+from dataclasses import dataclass
+
+from dicom_node import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status code and the Error Comment (0000,0902) that goes with it, at most 64 characters, no patient data."""
+
+    code: int
+    comment: str = ""
+
+
+SUCCESS = Status(0x0000)
+
+_STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.InvalidInstanceUidError, 0x0117),
+    (errors.MismatchedInstanceError, 0xA900),
+    (errors.UnreadableInstanceError, 0xC000),
+    (errors.HostError, 0xA700),
+    (errors.DatabaseError, 0xA700),
+)
+
+_FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.InvalidQueryError, 0xA900),
+    (errors.HostError, 0xA700),
+    (errors.DatabaseError, 0xA700),
+)
+
+_UNFORESEEN = "unexpected error, see the node's log"
+
+
+def _of(table: tuple[tuple[type[errors.NodeError], int], ...], error: Exception, *, otherwise: int) -> Status:
+    for kind, code in table:
+        if isinstance(error, kind):
+            return Status(code, str(error)[:64])
+    return Status(otherwise, _UNFORESEEN)
+
+
+def of_store_error(error: Exception) -> Status:
+    """Return the C-STORE status of ``error``: 0117, A900, C000, A700, or 0110 for what nobody foresaw."""
+    return _of(_STORE, error, otherwise=0x0110)
+
+
+def of_find_error(error: Exception) -> Status:
+    """Return the C-FIND status of ``error``: A900, A700, or C001 for what nobody foresaw."""
+    return _of(_FIND, error, otherwise=0xC001)
