@@ -36,7 +36,8 @@ class Key:
 
     ``tag`` is (group << 16) + element; a private key's element is the one in block 10. ``column`` is the column of the
     level's table (PATIENT and STUDY: study, SERIES: series, IMAGE: instance) that holds its text; "" when the
-    value is computed. ``stored`` False: never read from a header.
+    value is computed. ``stored`` False: never read from a header. ``multiple``: several values, joined by a backslash,
+    are understood in what is stored and in what is asked for; in any other key a backslash is a character like others.
     """
 
     keyword: str
@@ -47,6 +48,7 @@ class Key:
     column: str = ""
     stored: bool = True
     private: bool = False
+    multiple: bool = False
 
 
 _P, _S, _E, _I = Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE
@@ -68,12 +70,12 @@ KEYS: tuple[Key, ...] = (
     Key("StudyID", 0x00200010, "SH", _S, _R, "study_id"),
     Key("StudyDescription", 0x00081030, "LO", _S, column="study_description"),
     Key("ReferringPhysicianName", 0x00080090, "PN", _S, column="referring_physician_name"),
-    Key("ModalitiesInStudy", 0x00080061, "CS", _S, stored=False),
-    Key("SOPClassesInStudy", 0x00080062, "UI", _S, stored=False),
+    Key("ModalitiesInStudy", 0x00080061, "CS", _S, stored=False, multiple=True),
+    Key("SOPClassesInStudy", 0x00080062, "UI", _S, stored=False, multiple=True),
     Key("NumberOfStudyRelatedSeries", 0x00201206, "IS", _S, stored=False),
     Key("NumberOfStudyRelatedInstances", 0x00201208, "IS", _S, stored=False),
     Key("SeriesInstanceUID", 0x0020000E, "UI", _E, _U, "series_uid"),
-    Key("Modality", 0x00080060, "CS", _E, _R, "modality"),
+    Key("Modality", 0x00080060, "CS", _E, _R, "modality", multiple=True),
     Key("SeriesNumber", 0x00200011, "IS", _E, _R, "series_number"),
     Key("SeriesDate", 0x00080021, "DA", _E, column="series_date"),
     Key("SeriesTime", 0x00080031, "TM", _E, column="series_time"),
@@ -95,7 +97,7 @@ KEYS: tuple[Key, ...] = (
     Key("AcquisitionDateTime", 0x0008002A, "DT", _I, column="acquisition_date_time"),
     Key("ContentDate", 0x00080023, "DA", _I, column="content_date"),
     Key("ContentTime", 0x00080033, "TM", _I, column="content_time"),
-    Key("ImageType", 0x00080008, "CS", _I, column="image_type"),
+    Key("ImageType", 0x00080008, "CS", _I, column="image_type", multiple=True),
     Key("ImageLaterality", 0x00200062, "CS", _I, column="image_laterality"),
     Key("ViewPosition", 0x00185101, "CS", _I, column="view_position"),
     Key("ViewCodeSequence", 0x00540220, "SQ", _I, column="view_code_sequence"),
