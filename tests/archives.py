@@ -1,0 +1,64 @@
+"""Receiving into an archive without a network: what the tests of the archive share."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dicom_node.archive.spool import Incoming
+from dicom_node.archive.store import Kept, LocalArchive
+from dicom_node.dicom.facts import Provenance
+
+PROVENANCE = Provenance(
+    calling_ae="PRONE_RM2",
+    called_ae="SBB_NODE",
+    peer_address="127.0.0.1",
+    received_at=datetime(2026, 11, 23, 9, 30, tzinfo=UTC),
+)
+
+
+def begin(archive: LocalArchive, uid: str = "2.25.1") -> Incoming:
+    """Begin to receive an instance of that UID."""
+    return archive.receive(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.2",
+        sop_instance_uid=uid,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        provenance=PROVENANCE,
+    )
+
+
+def store(archive: LocalArchive, data: bytes, uid: str = "2.25.1") -> Kept:
+    """Receive and keep a data set of those bytes."""
+    with begin(archive, uid) as incoming:
+        incoming.write(data)
+        return archive.keep(incoming)
+
+
+def files_under(folder: Path) -> list[str]:
+    """Return the files below a folder, by their paths relative to it; lock files aside."""
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() and path.name != "lock"
+    )
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the process's umask for the length of the block."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def failing(call: Callable[..., Any], error: OSError, *, when: Callable[[int], bool]) -> Callable[..., Any]:
+    """Return ``call`` as it fails with ``error`` whenever ``when`` says so of its first argument, a descriptor."""
+
+    def wrapped(fd: int, *args: Any, **kwargs: Any) -> Any:
+        if when(fd):
+            raise error
+        return call(fd, *args, **kwargs)
+
+    return wrapped
