@@ -87,7 +87,10 @@ def read_meta(file: BinaryIO) -> Meta:
         raise UnreadableInstanceError("not a DICOM file: no DICM after a preamble of 128 bytes (PS3.10 7.1)")
     offset = len(head)
     values: dict[int, bytes] = {}
+    told_end = 0
     for _ in range(_MOST_ELEMENTS):
+        if offset == told_end and _uid(values, 0x0100) == PROVENANCE_UID:
+            break  # the node's own group length is right, and a peer's data set may begin with bytes of any kind
         header = file.read(8)
         if header[:2] != b"\2\0":
             break
@@ -110,6 +113,8 @@ def read_meta(file: BinaryIO) -> Meta:
             raise UnreadableInstanceError("file meta is cut short")
         values[int.from_bytes(header[2:4], "little")] = value
         offset += size + length
+        if header[2:4] == b"\0\0" and length == 4:
+            told_end = offset + int.from_bytes(value, "little")
     else:
         raise UnreadableInstanceError(f"file meta has more than {_MOST_ELEMENTS} elements")
     transfer_syntax_uid = _uid(values, 0x0010)

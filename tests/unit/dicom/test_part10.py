@@ -187,3 +187,8 @@ def test_a_giant_or_endless_meta_is_refused() -> None:
 def test_meta_without_a_transfer_syntax_is_refused() -> None:
     with pytest.raises(UnreadableInstanceError, match="Transfer Syntax"):
         read_meta(BytesIO(bytes(128) + b"DICM" + b"\2\0\x16\0AE\2\0AB"))
+
+
+def test_the_data_set_begins_after_the_nodes_own_meta_whatever_its_first_bytes_are() -> None:
+    head = build_preamble_and_meta(MG, "2.25.1", EXPLICIT, provenance())
+    assert read_meta(BytesIO(head + b"\x02\x00\x10\x00UI\x04\x001.2\0")).data_set_offset == len(head)
