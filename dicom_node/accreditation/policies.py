@@ -1,0 +1,74 @@
+"""Accreditation policies: which rule the dates are judged by, with its source.
+
+The policies that ship stand in ``policies.toml`` beside this module; a site may add its own. Everything the node says
+about a date names the policy it was computed under.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import files
+
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+
+DEFAULT_POLICY_ID = "acr-sbb-2023-03-03"
+"""ACR, Testing Overview: Stereotactic Breast Biopsy, revision of 2023-03-03: six months for both portions."""
+
+LATEST = "latest"
+"""Chooses the shipped policy with the newest revision date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One revision of the rule that limits how old a submitted exam may be."""
+
+    id: str
+    program: str
+    article: str
+    """Title of the article that states the rule."""
+    revision: date
+    """Revision date of the article."""
+    address: str
+    """Where the article can be read."""
+    anchor: str
+    """In words, the date the windows hang on."""
+    months: Mapping[Portion, int]
+    """Calendar months before the anchor in which an exam must have been performed, per counting portion; 1 to 120."""
+    note: str = ""
+    """What is disputed or worth knowing."""
+
+    @property
+    def citation(self) -> str:
+        """The source in one phrase: programme, article and revision date."""
+        return f"{self.program}, {self.article}, revised {self.revision.isoformat()}"
+
+
+def load_policies() -> dict[str, Policy]:
+    """Return the policies that ship with the node, by id."""
+    text = files("dicom_node.accreditation").joinpath("policies.toml").read_text(encoding="utf-8")
+    policies = {}
+    for policy_id, table in tomllib.loads(text).items():
+        months = {portion: int(table["months"][portion.value]) for portion in COUNTING_PORTIONS}
+        policies[policy_id] = Policy(**(table | {"id": policy_id, "months": months}))
+    return policies
+
+
+def choose_policy(policy_id: str, own: Iterable[Policy] = ()) -> Policy:
+    """Return the policy with ``policy_id`` among those that ship and the site's ``own``.
+
+    ``latest`` is the shipped one with the newest revision date; a site's own policy is chosen by its id alone.
+
+    :raises ValueError: an own policy has the id of another.
+    :raises LookupError: there is no such policy; the message lists those that there are.
+    """
+    known = load_policies()
+    if policy_id == LATEST:
+        return max(known.values(), key=lambda policy: policy.revision)
+    for policy in own:
+        if policy.id in known:
+            raise ValueError(f"there are two policies with the id {policy.id!r}")
+        known[policy.id] = policy
+    if policy_id not in known:
+        raise LookupError(f"no policy {policy_id!r}; known are {LATEST}, {', '.join(sorted(known))}")
+    return known[policy_id]
