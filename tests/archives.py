@@ -1,11 +1,10 @@
 """Receiving into an archive without a network: what the tests of the archive share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dicom_node.archive.spool import Incoming
 from dicom_node.archive.store import Kept, LocalArchive
@@ -51,14 +50,3 @@ def umask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def failing(call: Callable[..., Any], error: OSError, *, when: Callable[[int], bool]) -> Callable[..., Any]:
-    """Return ``call`` as it fails with ``error`` whenever ``when`` says so of its first argument, a descriptor."""
-
-    def wrapped(fd: int, *args: Any, **kwargs: Any) -> Any:
-        if when(fd):
-            raise error
-        return call(fd, *args, **kwargs)
-
-    return wrapped
