@@ -16,11 +16,15 @@ class OperatorError(NodeError):
 
 
 class ConfigError(OperatorError):
-    """The configuration is unusable; ``problems`` holds every problem as ``file:line: key: what and what to write``."""
+    """The configuration is unusable; ``problems`` holds every problem as ``file:line: key: what and what to write``.
 
-    def __init__(self, problems: list[str]) -> None:
+    ``warnings`` holds what is allowed but seldom meant, in the same form.
+    """
+
+    def __init__(self, problems: list[str], warnings: list[str] | None = None) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.warnings = warnings or []
 
 
 class SenderError(NodeError):

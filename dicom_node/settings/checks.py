@@ -1,0 +1,247 @@
+"""What only the whole configuration shows: names that lead nowhere, twins, files that cannot be read.
+
+These checks run on the raw data and pass over what is malformed, so that they speak even when a value elsewhere is
+wrong: a person mends everything at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from dicom_node.accreditation.policies import LATEST, load_policies
+from dicom_node.accreditation.units import Identity
+from dicom_node.settings.devices import ConfigTable, IdentityTable, PeerTable, SenderTable
+from dicom_node.settings.lines import KeyPath
+from dicom_node.settings.model import LimitsTable, NodeTable
+from dicom_node.settings.secrets import is_exposed, secret_problem
+from dicom_node.settings.values import FilePath, unset_variable
+
+_Table = TypeVar("_Table", bound=ConfigTable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something wrong with a key, or, as a warning, something allowed that is seldom meant."""
+
+    path: KeyPath
+    message: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """An identity with whose it is and where it stands."""
+
+    owner: str
+    path: KeyPath
+    identity: Identity
+
+
+def cross_check(data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Finding]:
+    """Return what is wrong between the parts of a configuration; ``context`` is that of its validation."""
+    shown = list(_identities(data, context))
+    return [
+        *_references(data),
+        *_repeated_names(data),
+        *_policies(data),
+        *_twins(shown),
+        *_shared_serials(shown),
+        *_peers(data, context),
+        *_limits(data, context),
+        *_files(data, context),
+        *_idle_parts(data),
+    ]
+
+
+def _table(data: Any, *path: str) -> dict[str, Any]:
+    for step in path:
+        data = data.get(step) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _tables(parent: Any, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the tables of an array of tables with their positions."""
+    entries = parent.get(key) if isinstance(parent, dict) else None
+    for position, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict):
+            yield position, entry
+
+
+def _identities(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[_Shown]:
+    for section in ("units", "attachments"):
+        for name, table in _table(data, section).items():
+            for position, entry in _tables(table, "identity"):
+                found = _valid(IdentityTable, entry, context)
+                if found:
+                    path = (section, name, "identity", position)
+                    yield _Shown(owner=f"{section}.{name}", path=path, identity=found.identity())
+    for name, entry in _table(data, "senders").items():
+        sender = _valid(SenderTable, entry, context)
+        if sender:
+            yield _Shown(owner=f"senders.{name}", path=("senders", name), identity=sender.identity())
+
+
+def _valid(table: type[_Table], entry: object, context: Mapping[str, Any]) -> _Table | None:
+    try:
+        return table.model_validate(entry, context=dict(context))
+    except ValidationError:
+        return None
+
+
+def _references(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find ids of units and attachments that do not exist."""
+    units, attachments = _table(data, "units"), _table(data, "attachments")
+    named: list[tuple[KeyPath, str, object, Mapping[str, Any]]] = []
+    for name, attachment in attachments.items():
+        for position, entry in _tables(attachment, "assigned"):
+            named.append((("attachments", name, "assigned", position, "unit"), "unit", entry.get("unit"), units))
+        for position, entry in _tables(attachment, "attribute"):
+            for value, unit in _table(entry, "map").items():
+                named.append((("attachments", name, "attribute", position, "map", value), "unit", unit, units))
+    for position, rule in _tables(data, "rules"):
+        named.append((("rules", position, "unit"), "unit", rule.get("unit"), units))
+        named.append((("rules", position, "attachment"), "attachment", rule.get("attachment"), attachments))
+    for path, kind, target, known in named:
+        if isinstance(target, str) and target not in known:
+            choices = ", ".join(known) or f"none; write a table [{kind}s.{target}]"
+            yield Finding(path=path, message=f"{kind} {target!r} does not exist (known: {choices})")
+
+
+def _repeated_names(data: Mapping[str, Any]) -> Iterator[Finding]:
+    for parent, path in ((data, ("rules",)), (_table(data, "alerts"), ("alerts", "channel"))):
+        seen: dict[object, int] = {}
+        for position, entry in _tables(parent, path[-1]):
+            name = entry.get("name")
+            if isinstance(name, str) and seen.setdefault(name, position) != position:
+                message = f"{name!r} is the name of {'.'.join(path)}.{seen[name]} too; write another"
+                yield Finding(path=(*path, position, "name"), message=message)
+
+
+def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
+    accreditation = _table(data, "accreditation")
+    known = [LATEST, *load_policies()]
+    for position, entry in _tables(accreditation, "policies"):
+        name = entry.get("id")
+        if isinstance(name, str):
+            if name in known:
+                path = ("accreditation", "policies", position, "id")
+                yield Finding(path=path, message=f"{name!r} is taken; write an id of your own")
+            known.append(name)
+    chosen = accreditation.get("policy")
+    if isinstance(chosen, str) and chosen not in known:
+        message = f"policy {chosen!r} does not exist (known: {', '.join(known)})"
+        yield Finding(path=("accreditation", "policy"), message=message)
+
+
+def _twins(shown: list[_Shown]) -> Iterator[Finding]:
+    """Find identities of two owners that no image could ever tell apart."""
+    for first, second in combinations(shown, 2):
+        one, other = first.identity, second.identity
+        if first.owner == second.owner or not one.ae_title or one.ae_title != other.ae_title:
+            continue
+        if not any(a.version == b.version and a.overlaps(b) for a in one.hosts for b in other.hosts):
+            continue
+        if all(_alike(one, other, field) for field in ("device_serial", "station_name", "detector_id", "device_uid")):
+            message = (
+                f"{one.ae_title!r} from this address is {first.owner} too; write another AE title or host, or tell the "
+                "two apart by device_serial"
+            )
+            yield Finding(path=(*second.path, "ae_title"), message=message)
+
+
+def _alike(one: Identity, other: Identity, field: str) -> bool:
+    a, b = getattr(one, field), getattr(other, field)
+    return not a or not b or a.casefold() == b.casefold()
+
+
+def _shared_serials(shown: list[_Shown]) -> Iterator[Finding]:
+    owners: dict[tuple[str, str], list[_Shown]] = defaultdict(list)
+    for entry in shown:
+        if entry.identity.device_serial:
+            owners[entry.identity.device_serial.casefold(), entry.identity.manufacturer.casefold()].append(entry)
+    for entries in owners.values():
+        names = list(dict.fromkeys(entry.owner for entry in entries))
+        if len(names) > 1:
+            message = f"{' and '.join(names)} share this serial: exams would be ambiguous; write each device's own"
+            yield Finding(path=(*entries[-1].path, "device_serial"), message=message, is_warning=True)
+
+
+def _peers(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
+    seen: dict[str, list[tuple[str, PeerTable]]] = defaultdict(list)
+    for name, entry in _table(data, "peers").items():
+        peer = _valid(PeerTable, entry, context)
+        if peer is None:
+            continue
+        for other, known in seen[peer.ae_title]:
+            if any(a.version == b.version and a.overlaps(b) for a in peer.host for b in known.host):
+                message = f"{peer.ae_title!r} from this address is peers.{other} too; write one entry for both"
+                yield Finding(path=("peers", name, "ae_title"), message=message)
+        seen[peer.ae_title].append((name, peer))
+        if any(network.prefixlen == 0 for network in peer.host):
+            message = "every address may query under this AE title; write the address of the peer"
+            yield Finding(path=("peers", name, "host"), message=message, is_warning=True)
+
+
+def _limits(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
+    node = _valid(NodeTable, data.get("node", {}), context)
+    if node is None:
+        return
+    limits: LimitsTable = node.limits
+    if limits.max_connections < node.max_associations:
+        message = f"less than max_associations; write at least {node.max_associations}"
+        yield Finding(path=("node", "limits", "max_connections"), message=message)
+    if ip_address(node.bind).is_global:
+        message = "a public address, and associations are not encrypted; listen on an address of a protected network"
+        yield Finding(path=("node", "bind"), message=message, is_warning=True)
+
+
+def _files(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at every file that is named: secrets must be there to be read, and not by everyone."""
+    paths: list[KeyPath] = [("database", "password_file")] if "password_file" in _table(data, "database") else []
+    for position, entry in _tables(_table(data, "alerts"), "channel"):
+        keys = ("password_file", "secret_file", "ca_file")
+        paths += [("alerts", "channel", position, key) for key in keys if key in entry]
+    if "ca_file" in _table(data, "alerts", "dead_man"):
+        paths.append(("alerts", "dead_man", "ca_file"))
+    for path in paths:
+        file = _valid_path(_at(data, path), context)
+        if file is None:
+            continue
+        problem = secret_problem(file)
+        # systemd sets its variables for the service alone; whoever checks the file by hand lacks them.
+        by_hand = bool(unset_variable(file)) and "INVOCATION_ID" not in context["environ"]
+        if problem:
+            yield Finding(path=path, message=problem, is_warning=by_hand)
+        elif path[-1] != "ca_file" and is_exposed(file):
+            message = f"everyone on this machine may read {file}; run: chmod o= {file}"
+            yield Finding(path=path, message=message, is_warning=True)
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _valid_path(value: object, context: Mapping[str, Any]) -> Path | None:
+    try:
+        return TypeAdapter(FilePath).validate_python(value, context=dict(context))
+    except ValidationError:
+        return None
+
+
+def _idle_parts(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find parts that cannot do anything as they are written."""
+    if not _table(data, "units"):
+        yield Finding(path=("units",), message="no unit; write a table [units.ID] for each unit", is_warning=True)
+    ruled = {rule.get("attachment") for _, rule in _tables(data, "rules")}
+    for name, attachment in _table(data, "attachments").items():
+        if name not in ruled and isinstance(attachment, dict) and not {"assigned", "attribute"} & attachment.keys():
+            message = f"nothing ties it to a unit; write [[attachments.{name}.assigned]] with unit"
+            yield Finding(path=("attachments", name), message=message, is_warning=True)

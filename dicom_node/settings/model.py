@@ -1,0 +1,246 @@
+"""The whole configuration as one value, and the values it gives to the rooms below."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import URL, make_url
+
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Policy, choose_policy
+from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.units import Registry
+from dicom_node.dimse.access import Caller
+from dicom_node.settings.channels import AlertsTable
+from dicom_node.settings.devices import AttachmentTable, ConfigTable, PeerTable, RuleTable, SenderTable, UnitTable
+from dicom_node.settings.secrets import read_secret
+from dicom_node.settings.values import (
+    AeTitles,
+    Bind,
+    DatabaseUrl,
+    Day,
+    FilePath,
+    Id,
+    Ladder,
+    Seconds,
+    Size,
+    Text,
+    Uid,
+    Whole,
+    Zone,
+)
+
+
+class FacilityTable(ConfigTable):
+    """``[facility]``: the place whose units these are."""
+
+    name: Text = Field(examples=["St Example Breast Center"])
+    """Stands in tables and e-mails."""
+    time_zone: Zone = Field(examples=["America/Chicago"])
+    """IANA name of the zone that "today", the daily review and the quiet hours are in."""
+
+
+class LimitsTable(ConfigTable):
+    """``[node.limits]``: what keeps one bad peer from starving the others. Deadlines are not extended by a drip."""
+
+    association_request: Seconds = 30.0
+    """From the connection to the last byte of the association request."""
+    pdu: Seconds = 30.0
+    """From the first byte of a PDU to its last."""
+    idle: Seconds = 60.0
+    """Without a byte on an association."""
+    sending: Seconds = 30.0
+    """Without progress while an answer is sent."""
+    max_pdu: Size = Field(default=128 << 10, ge=16 << 10, le=1 << 20)
+    """Longest PDU the node offers to take, and the longest association request it reads."""
+    max_data_set: Size = Field(default=4 << 30, ge=1 << 20)
+    """Longest data set of an instance; a longer one is answered 0xA700."""
+    max_connections: Whole = Field(default=256, ge=1, le=900)
+    """TCP connections at a time, associations or not."""
+    max_connections_per_address: Whole = Field(default=64, ge=1, le=900)
+    """TCP connections at a time from one address."""
+    max_matches: Whole = Field(default=10_000, ge=1)
+    """Answers to one query; more end it with 0xB001."""
+
+
+class NodeTable(ConfigTable):
+    """``[node]``: the DICOM listener."""
+
+    ae_title: AeTitles = Field(default=("SBB_NODE",), min_length=1)
+    """AE title the node is called by, or a list of them; the first is its own name. Case-sensitive."""
+    bind: Bind = "127.0.0.1"
+    """Address to listen on."""
+    port: Whole = Field(default=11112, ge=1, le=65535)
+    """TCP port to listen on."""
+    max_associations: Whole = Field(default=32, ge=1, le=400)
+    """Associations at a time; more are rejected as a local limit."""
+    drain: Seconds = 60.0
+    """Time that associations in progress get to finish when the node is stopped."""
+    private_sop_classes: tuple[Uid, ...] = ()
+    """Storage SOP classes outside the standard that are taken as well."""
+    limits: LimitsTable = LimitsTable()
+    """See ``[node.limits]``."""
+
+
+class StorageTable(ConfigTable):
+    """``[storage]``: where the node keeps everything."""
+
+    path: FilePath = Field(examples=["/var/lib/dicom-node"])
+    """Folder of the stored instances, of the journal beside them and, by default, of the database."""
+    min_free: Size = 20 << 30
+    """Space that stays free; below it a C-STORE is answered 0xA700."""
+
+
+class DatabaseTable(ConfigTable):
+    """``[database]``: the index."""
+
+    url: DatabaseUrl | None = None
+    """SQLAlchemy URL of a SQLite or PostgreSQL database, without a password; ``node.db`` in the storage folder when
+    left out."""
+    password_file: FilePath | None = None
+    """File whose first line is the password of the database."""
+
+
+class RemindTable(ConfigTable):
+    """``[accreditation.remind]``: days before an exam stops counting on which people are reminded."""
+
+    clinical: Ladder = (60, 30, 14, 7, 3, 1)
+    """Ladder of the clinical portion."""
+    phantom: Ladder = (60, 30, 14, 7, 3, 1)
+    """Ladder of the phantom portion."""
+
+
+class MonthsTable(ConfigTable):
+    """``months`` of a policy: calendar months before the anchor that an exam may be old."""
+
+    clinical: Whole = Field(ge=1, le=120, examples=[6])
+    """Months of the clinical portion."""
+    phantom: Whole = Field(ge=1, le=120, examples=[6])
+    """Months of the phantom portion."""
+
+
+class PolicyTable(ConfigTable):
+    """``[[accreditation.policies]]``: windows of the site's own, beside the ones the node ships."""
+
+    id: Id = Field(examples=["our-windows-2026"])
+    """What ``accreditation.policy`` chooses it by."""
+    program: Text = Field(examples=["ACR Stereotactic Breast Biopsy"])
+    """The accreditation programme."""
+    article: Text = Field(examples=["Letter of the ACR to this facility"])
+    """Title of the text it comes from."""
+    revision: Day = Field(examples=[date(2026, 1, 14)])
+    """Date of that text."""
+    address: Text = Field(examples=["file in the physics office"])
+    """Where that text is found."""
+    anchor: Text = "the day the testing package was released"
+    """What the windows are counted back from."""
+    months: MonthsTable
+    """The windows."""
+    note: str = ""
+    """What is disputed about it, if anything."""
+
+    def policy(self) -> Policy:
+        """Return the value the rules work with."""
+        return Policy(
+            id=self.id,
+            program=self.program,
+            article=self.article,
+            revision=self.revision,
+            address=self.address,
+            anchor=self.anchor,
+            months={Portion.CLINICAL: self.months.clinical, Portion.PHANTOM: self.months.phantom},
+            note=self.note,
+        )
+
+
+class AccreditationTable(ConfigTable):
+    """``[accreditation]``: the rules units are held to."""
+
+    policy: str = DEFAULT_POLICY_ID
+    """Id of a policy, or ``latest`` for the newest that ships with the node."""
+    remind: RemindTable = RemindTable()
+    """See ``[accreditation.remind]``."""
+    policies: tuple[PolicyTable, ...] = ()
+    """See ``[[accreditation.policies]]``."""
+
+
+class LogTable(ConfigTable):
+    """``[log]``: what the node writes about its work."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important events written."""
+    format: Literal["auto", "json", "logfmt", "console"] = "auto"
+    """``auto``: ``console`` on a terminal, else ``json``."""
+
+
+class Settings(ConfigTable):
+    """The configuration of one node: checked, complete, and never changed."""
+
+    config_version: Literal[1] = Field(examples=[1])
+    """Form of the file; 1 is the only one."""
+    facility: FacilityTable
+    node: NodeTable = NodeTable()
+    storage: StorageTable
+    database: DatabaseTable = DatabaseTable()
+    accreditation: AccreditationTable = AccreditationTable()
+    units: dict[Id, UnitTable] = Field(default_factory=dict)
+    attachments: dict[Id, AttachmentTable] = Field(default_factory=dict)
+    senders: dict[Id, SenderTable] = Field(default_factory=dict)
+    rules: tuple[RuleTable, ...] = ()
+    peers: dict[Id, PeerTable] = Field(default_factory=dict)
+    alerts: AlertsTable = AlertsTable()
+    log: LogTable = LogTable()
+
+    def registry(self) -> Registry:
+        """Return the units, attachments, senders and rules as the accreditation rules take them."""
+        return Registry(
+            units={unit_id: table.unit(unit_id) for unit_id, table in self.units.items()},
+            attachments={name: table.attachment(name) for name, table in self.attachments.items()},
+            senders={name: table.sender(name) for name, table in self.senders.items()},
+            rules=tuple(rule.rule() for rule in self.rules),
+        )
+
+    def own_policies(self) -> tuple[Policy, ...]:
+        """Return the policies the site wrote itself."""
+        return tuple(table.policy() for table in self.accreditation.policies)
+
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        return choose_policy(self.accreditation.policy, own=self.own_policies())
+
+    def ladders(self) -> dict[Portion, tuple[int, ...]]:
+        """Return the days before an exam stops counting on which people are reminded, longest first."""
+        remind = self.accreditation.remind
+        return {Portion.CLINICAL: remind.clinical, Portion.PHANTOM: remind.phantom}
+
+    def callers(self) -> tuple[Caller, ...]:
+        """Return who may call the node, from where and for what; one entry an AE title and set of addresses."""
+        merged: dict[tuple[str, frozenset[object]], Caller] = {}
+        for caller in self._all_callers():
+            key = (caller.ae_title, frozenset(caller.hosts))
+            known = merged.get(key, caller)
+            merged[key] = replace(known, services=known.services | caller.services)
+        return tuple(merged.values())
+
+    def _all_callers(self) -> Iterator[Caller]:
+        for name, unit in self.units.items():
+            yield from filter(None, (entry.caller(f"units.{name}") for entry in unit.identity))
+        for name, attachment in self.attachments.items():
+            yield from filter(None, (entry.caller(f"attachments.{name}") for entry in attachment.identity))
+        for name, sender in self.senders.items():
+            yield from filter(None, (sender.caller(f"senders.{name}"),))
+        for name, peer in self.peers.items():
+            yield peer.caller(f"peers.{name}")
+
+    def database_url(self) -> URL:
+        """Return the URL of the index, with the password filled in.
+
+        Raises ConfigError when the password cannot be read.
+        """
+        if self.database.url is None:
+            return URL.create("sqlite", database=str(self.storage.path / "node.db"))
+        url = make_url(self.database.url)
+        if self.database.password_file is not None:
+            url = url.set(password=read_secret(self.database.password_file))
+        return url
