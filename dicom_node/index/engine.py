@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError
 
 from dicom_node.errors import DatabaseError, OperatorError
 from dicom_node.index import schema, sqlite
+from dicom_node.index.failures import translate_errors
+from dicom_node.index.group_commit import GroupCommit
+from dicom_node.index.record import Entry, Recorded
 
 WRITER_LOCK = 0x5BB0D1C0
 """Key of the PostgreSQL advisory lock that a write transaction holds: any number that other programs do not use."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _WRITES = "dicom_node_writes"
 _UPGRADES = "dicom_node_upgrades"
 
@@ -48,12 +49,13 @@ def open_index(url: str, *, busy_timeout_s: float = 10.0) -> "Index":
 
 
 class Index:
-    """The index: short read and write transactions."""
+    """The index: short read and write transactions, and the recording of instances."""
 
     def __init__(self, engine: Engine, busy_timeout_s: float) -> None:
         self.engine = engine
         self._busy_timeout_s = busy_timeout_s
         self._writer = threading.Lock()
+        self._group = GroupCommit(self._begin_write, busy_timeout_s)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +74,14 @@ class Index:
         """
         with translate_errors(), self._begin_write() as conn:
             yield conn
+
+    def record(self, entry: Entry) -> Recorded:
+        """Make one instance part of the index; on return its row is durable, in a commit shared with all who waited.
+
+        Raises DatabaseError when the database is down, or locked for longer than the busy timeout: then the instance
+        may be recorded or not, and recording it again is safe.
+        """
+        return self._group.record(entry)
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -101,36 +111,6 @@ class Index:
                 yield conn
         finally:
             self._writer.release()
-
-
-@contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
-    """Turn what SQLAlchemy raises into DatabaseError.
-
-    Nothing of the statement and its values gets into the message or the traceback: they may be patient data, and
-    PostgreSQL puts values into the details of its own messages.
-    """
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise DatabaseError(_describe(error)) from None
-
-
-def _describe(error: SQLAlchemyError) -> str:
-    if isinstance(error, PoolTimeoutError):
-        return "the index is busy: every connection to it is in use"
-    driver_error = error.orig if isinstance(error, DBAPIError) else None
-    if isinstance(driver_error, sqlite3.Error):
-        # SQLite names tables and columns in its messages, never values.
-        if getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
-            return sqlite.damaged_sentence(driver_error)
-        return f"the index failed: {driver_error}"
-    state = getattr(driver_error, "sqlstate", None)
-    if driver_error is not None and state is None and "OperationalError" in type(driver_error).__name__:
-        # The server was not reached: libpq's first line names host, port and cause.
-        return f"the index database cannot be reached: {str(driver_error).strip().splitlines()[0]}"
-    cause = type(error.__cause__ or error).__name__
-    return f"the index failed: {cause}" + (f" (SQLSTATE {state})" if state else "")
 
 
 def _open_sqlite(url: URL, busy_timeout_s: float) -> Index:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection
 
 from dicom_node.errors import DatabaseError, OperatorError
+from dicom_node.index.failures import damaged
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -105,17 +106,11 @@ def check_undamaged(conn: Connection) -> None:
             return
         raise DatabaseError(f"the index cannot be read: {error}") from None
     except sqlite3.DatabaseError as error:
-        raise DatabaseError(damaged_sentence(error)) from None
+        raise DatabaseError(damaged(error)) from None
     finally:
         driver.set_progress_handler(None, 0)
     if found != ["ok"]:
-        raise DatabaseError(damaged_sentence(None))
-
-
-def damaged_sentence(error: sqlite3.Error | None) -> str:
-    """Say that the file is damaged and what to do."""
-    cause = f" ({error})" if error else ""
-    return f"the index file is damaged{cause}; run `dicom-node rebuild` to make it anew from the stored files"
+        raise DatabaseError(damaged(None))
 
 
 def back_up(path: Path, revision: str) -> Path:

@@ -71,9 +71,14 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Leave out what cannot be stored."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+        return None if value is None else storable(value)
+
+
+def storable(value: str) -> str:
+    """Return a text without what cannot be stored."""
+    if value.isascii() and "\0" not in value:
+        return value
+    return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
 
 
 def _text(name: str, **options: Any) -> Column[str]:
@@ -170,7 +175,8 @@ instance = Table(
     _text("unit_id"),  # what holds: the derived unit, or the one a person said
     _text("derived_unit_id"),
     _text("attachment_id"),
-    _text("attribution"),
+    _text("attribution"),  # the evidence, or the doubt
+    Column("attribution_flags", JSON, nullable=False, default=list),
     Column("candidates", JSON, nullable=False, default=list),
     Column("unregistered", Boolean, nullable=False, default=False),
     _text("role"),
@@ -210,6 +216,7 @@ conflict = Table(
     _text("calling_ae"),
     _text("peer_address"),
     Column("study_uid", PlainText, nullable=False),
+    Index(None, "digest"),
 )
 
 decision = Table(
@@ -217,6 +224,7 @@ decision = Table(
     metadata,
     # What a person decided about an exam; the newest of a kind holds. Saved in the archive's journal as well.
     Column("id", PlainText, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),  # the order of deciding, whatever the clock did
     Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include
     Column("study_uid", PlainText, nullable=False),
     _text("unit_id"),  # the exam's unit when it was decided; for attribute: the derived unit

@@ -53,6 +53,7 @@ def upgrade() -> None:
     op.create_table(
         "decision",
         sa.Column("id", TEXT, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("kind", TEXT, nullable=False),
         sa.Column("study_uid", TEXT, nullable=False),
         sa.Column("unit_id", TEXT, server_default="", nullable=False),
@@ -61,6 +62,7 @@ def upgrade() -> None:
         sa.Column("decided_by", TEXT, nullable=False),
         sa.Column("decided_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_decision"),
+        sa.UniqueConstraint("number", name="uq_decision_number"),
     )
     op.create_index("ix_decision_study_uid", "decision", ["study_uid"], unique=False)
     op.create_table(
@@ -254,6 +256,7 @@ def upgrade() -> None:
         sa.Column("derived_unit_id", TEXT, server_default="", nullable=False),
         sa.Column("attachment_id", TEXT, server_default="", nullable=False),
         sa.Column("attribution", TEXT, server_default="", nullable=False),
+        sa.Column("attribution_flags", sa.JSON(), nullable=False),
         sa.Column("candidates", sa.JSON(), nullable=False),
         sa.Column("unregistered", sa.Boolean(), nullable=False),
         sa.Column("role", TEXT, server_default="", nullable=False),
@@ -292,6 +295,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("sop_instance_uid", "digest", name="pk_conflict"),
     )
+    op.create_index("ix_conflict_digest", "conflict", ["digest"], unique=False)
     op.create_table(
         "rejection",
         sa.Column("rejected_uid", TEXT, nullable=False),

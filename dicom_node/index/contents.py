@@ -1,0 +1,87 @@
+"""The index against the archive: which objects have rows, what is held twice, and how to begin anew."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, select, tuple_
+
+from dicom_node.index.engine import Index
+from dicom_node.index.tables import conflict, exam, instance, rejection, series, standing, study
+
+PAGE_SIZE = 1000
+
+_DERIVED = (standing, exam, rejection, conflict, instance, series, study)
+"""What the files tell, the rows that refer to others first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Other content that came under a SOP Instance UID that was taken; it is kept, and never served."""
+
+    sop_instance_uid: str
+    study_uid: str
+    """The study the other content names."""
+    digest: str
+    served_digest: str
+    """The content that came first and is served."""
+    size: int
+    received_at: datetime
+    calling_ae: str
+    peer_address: str
+
+
+def clear_derived(conn: Connection) -> None:
+    """Remove every row that the stored files tell; decisions, releases, alerts and the node's own facts stay."""
+    for table in _DERIVED:
+        conn.execute(table.delete())
+
+
+def rows(index: Index) -> Iterator[tuple[str, str]]:
+    """Yield digest and SOP Instance UID of every object that has a row, conflicting ones too, in that order.
+
+    Pages are read in short transactions of their own: what is recorded meanwhile may or may not be among them.
+    """
+    return heapq.merge(_pages(index, instance), _pages(index, conflict))
+
+
+def known_digests(index: Index) -> Iterator[str]:
+    """Yield the digest of every object that has a row, once each and in order; else as ``rows``."""
+    last = None
+    for digest, _ in rows(index):
+        if digest != last:
+            yield digest
+        last = digest
+
+
+def conflicts(conn: Connection) -> list[Conflict]:
+    """Return every conflict, the one received first at the front."""
+    query = (
+        select(
+            conflict.c.sop_instance_uid,
+            conflict.c.study_uid,
+            conflict.c.digest,
+            instance.c.digest.label("served_digest"),
+            conflict.c.size,
+            conflict.c.received_at,
+            conflict.c.calling_ae,
+            conflict.c.peer_address,
+        )
+        .join(instance)
+        .order_by(conflict.c.received_at, conflict.c.sop_instance_uid, conflict.c.digest)
+    )
+    return [Conflict(**row) for row in conn.execute(query).mappings()]
+
+
+def _pages(index: Index, table: Table) -> Iterator[tuple[str, str]]:
+    key = table.c.digest, table.c.sop_instance_uid
+    after = ("", "")
+    while True:
+        query = select(*key).where(tuple_(*key) > after).order_by(*key).limit(PAGE_SIZE)
+        with index.read() as conn:
+            page = [(digest, uid) for digest, uid in conn.execute(query)]
+        yield from page
+        if len(page) < PAGE_SIZE:
+            return
+        after = page[-1]

@@ -1,0 +1,190 @@
+"""Reads of exams: which count for a unit, which wait for a review, which need a person.
+
+Functions work in the caller's transaction.
+"""
+
+import base64
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.standing import CountingExam
+from dicom_node.index.tables import exam, instance
+
+_ID_LENGTH = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamRecord:
+    """A row of ``exam``: the instances of one study made on one unit. Times are aware UTC, days local to the unit."""
+
+    id: str
+    study_uid: str
+    unit_id: str
+    """"" when nobody can tell."""
+    portion: Portion
+    rule: str
+    day: date | None
+    day_source: str
+    flags: tuple[str, ...]
+    stages: tuple[str, ...]
+    attachments: tuple[str, ...]
+    attribution: str
+    """The evidence for the unit, or the doubt where ``unit_id`` is ""."""
+    candidates: tuple[str, ...]
+    """Units it could be, where ``unit_id`` is ""."""
+    unregistered: bool
+    """A biopsy on a device that no unit's configuration names."""
+    excluded: bool
+    counts: bool
+    primary_count: int
+    instance_count: int
+    first_received_at: datetime
+    last_received_at: datetime
+    reviewed_at: datetime | None
+
+    @property
+    def why_not(self) -> str:
+        """Why the exam counts toward nothing, in words; "" when it counts."""
+        if self.portion not in COUNTING_PORTIONS:
+            return f"{self.portion}: {self.rule}"
+        if self.excluded:
+            return "a person excluded it"
+        if self.day is None:
+            return "undated: " + ("; ".join(self.flags) or "no date")
+        return "" if self.unit_id else f"of no known unit: {self.attribution}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """What the rules made of one instance of an exam, for a person to look at."""
+
+    sop_instance_uid: str
+    series_uid: str
+    digest: str
+    received_at: datetime
+    calling_ae: str
+    derived_unit_id: str
+    unit_id: str
+    attachment_id: str
+    attribution: str
+    attribution_flags: tuple[str, ...]
+    role: str
+    acquisition_day: date | None
+    day_source: str
+    day_flags: tuple[str, ...]
+    day_candidates: tuple[tuple[str, str], ...]
+    """Attribute and day (YYYY-MM-DD, or "" when it held none) of every date that was considered."""
+    portion: str
+    """"" for an instance that is no primary image."""
+    rule: str
+    stage: str
+    flags: tuple[str, ...]
+
+
+def exam_id(study_uid: str, unit_id: str) -> str:
+    """Return the id of the exam of a study on a unit ("" for the unknown one): short, and the same after a rebuild."""
+    digest = hashlib.sha256(f"{study_uid}\0{unit_id}".encode()).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:_ID_LENGTH]
+
+
+def get(conn: Connection, of_id: str) -> ExamRecord | None:
+    """Return the exam with this id, None when there is none."""
+    row = conn.execute(select(exam).where(exam.c.id == of_id)).first()
+    return None if row is None else _record(row)
+
+
+def of_study(conn: Connection, study_uid: str) -> list[ExamRecord]:
+    """Return the exams of a study, by unit."""
+    return _records(conn, select(exam).where(exam.c.study_uid == study_uid).order_by(exam.c.unit_id))
+
+
+def of_unit(conn: Connection, unit_id: str) -> list[ExamRecord]:
+    """Return every exam of a unit, counting or not, newest day first and undated ones last."""
+    query = select(exam).where(exam.c.unit_id == unit_id)
+    return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
+
+
+def newest(
+    conn: Connection, limit: int, *, unit_id: str | None = None, portion: Portion | None = None
+) -> list[ExamRecord]:
+    """Return the exams received last, of one unit and one portion where these are given, newest first."""
+    query = select(exam).order_by(exam.c.last_received_at.desc(), exam.c.id).limit(limit)
+    if unit_id is not None:
+        query = query.where(exam.c.unit_id == unit_id)
+    if portion is not None:
+        query = query.where(exam.c.portion == portion)
+    return _records(conn, query)
+
+
+def counting(conn: Connection, unit_id: str) -> dict[Portion, list[CountingExam]]:
+    """Return the exams that count for a unit, by portion, newest day first."""
+    query = (
+        select(exam.c.id, exam.c.portion, exam.c.day, exam.c.day_source)
+        .where(exam.c.unit_id == unit_id, exam.c.counts)
+        .order_by(exam.c.day.desc(), exam.c.id)
+    )
+    found: dict[Portion, list[CountingExam]] = {portion: [] for portion in COUNTING_PORTIONS}
+    for row in conn.execute(query):
+        found[Portion(row.portion)].append(CountingExam(exam_id=row.id, day=row.day, source=row.day_source))
+    return found
+
+
+def unattributed(conn: Connection) -> list[ExamRecord]:
+    """Return the exams of no known unit that might count for one, newest received first."""
+    query = select(exam).where(exam.c.unit_id == "", exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
+    return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
+
+
+def undated(conn: Connection) -> list[ExamRecord]:
+    """Return the exams without a day that might count with one, newest received first."""
+    query = select(exam).where(exam.c.day.is_(None), exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
+    return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
+
+
+def to_review(conn: Connection, quiet_since: datetime) -> list[ExamRecord]:
+    """Return the exams that changed since their review and got nothing after ``quiet_since``, oldest first."""
+    query = select(exam).where(exam.c.reviewed_at.is_(None), exam.c.last_received_at <= quiet_since)
+    return _records(conn, query.order_by(exam.c.last_received_at, exam.c.id))
+
+
+def mark_reviewed(conn: Connection, exam_ids: Collection[str], now: datetime) -> None:
+    """Record that the exams were reviewed, as they are in this transaction."""
+    conn.execute(update(exam).where(exam.c.id.in_(exam_ids)).values(reviewed_at=now))
+
+
+def last_received(conn: Connection) -> dict[str, datetime]:
+    """Return when each unit's newest instance was received; "" is the unknown unit."""
+    query = select(exam.c.unit_id, func.max(exam.c.last_received_at).label("at")).group_by(exam.c.unit_id)
+    return {row.unit_id: row.at for row in conn.execute(query)}
+
+
+def instances_of(conn: Connection, study_uid: str, unit_id: str) -> list[InstanceRecord]:
+    """Return the instances of an exam in the order they were received."""
+    query = select(*(instance.c[name] for name in InstanceRecord.__slots__))
+    query = query.where(instance.c.study_uid == study_uid, instance.c.unit_id == unit_id)
+    rows = conn.execute(query.order_by(instance.c.received_at, instance.c.sop_instance_uid))
+    return [InstanceRecord(**_with_tuples(row)) for row in rows]
+
+
+def _records(conn: Connection, query: Any) -> list[ExamRecord]:
+    return [_record(row) for row in conn.execute(query)]
+
+
+def _record(row: Row[Any]) -> ExamRecord:
+    values = _with_tuples(row)
+    return ExamRecord(**values | {"portion": Portion(values["portion"])})
+
+
+def _with_tuples(row: Row[Any]) -> dict[str, Any]:
+    return {
+        name: tuple(tuple(each) if isinstance(each, list) else each for each in value)
+        if isinstance(value, list)
+        else value
+        for name, value in row._asdict().items()
+    }

@@ -1,0 +1,64 @@
+"""Testing packages of units: every change is a version of its own, the highest holds.
+
+Functions work in the caller's transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from dicom_node.accreditation.standing import Release, ReleaseState
+from dicom_node.index.tables import release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseVersion:
+    """One version of a testing package. Days are local calendar days of the facility, ``changed_at`` is aware UTC."""
+
+    id: str
+    version: int
+    """1 and up."""
+    unit_id: str
+    released_on: date
+    due_on: date | None
+    state: ReleaseState
+    note: str = ""
+    changed_by: str
+    changed_at: datetime
+
+    @property
+    def release(self) -> Release:
+        """The package as the rules see it."""
+        return Release(released_on=self.released_on, due_on=self.due_on, state=self.state)
+
+
+def insert(conn: Connection, new: ReleaseVersion) -> bool:
+    """Add a version; return False, changing nothing, when this version is known."""
+    known = select(release.c.id).where(release.c.id == new.id, release.c.version == new.version)
+    if conn.execute(known).first() is not None:
+        return False
+    conn.execute(release.insert().values({name: getattr(new, name) for name in ReleaseVersion.__slots__}))
+    return True
+
+
+def current(conn: Connection, unit_id: str | None = None) -> list[ReleaseVersion]:
+    """Return the version in force of every package, of one unit where it is given, newest release day first."""
+    highest = select(release.c.id, func.max(release.c.version).label("version")).group_by(release.c.id).subquery()
+    query = select(release).join(highest, (release.c.id == highest.c.id) & (release.c.version == highest.c.version))
+    if unit_id is not None:
+        query = query.where(release.c.unit_id == unit_id)
+    return _versions(conn, query.order_by(release.c.released_on.desc(), release.c.id))
+
+
+def history(conn: Connection, release_id: str) -> list[ReleaseVersion]:
+    """Return every version of a package, the first one first; empty when there is no such package."""
+    return _versions(conn, select(release).where(release.c.id == release_id).order_by(release.c.version))
+
+
+def _versions(conn: Connection, query: Any) -> list[ReleaseVersion]:
+    return [
+        ReleaseVersion(**row | {"state": ReleaseState(row["state"])})
+        for row in map(dict, conn.execute(query).mappings())
+    ]
