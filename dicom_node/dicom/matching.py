@@ -207,9 +207,9 @@ def _range_test(vr: str, text: str) -> Within:
     try:
         low, high = (span(vr, end) if end else None for end in split_range(vr, text))
     except ValueError:
-        raise ValueError(f"is neither a {vr} value nor a range of two") from None
+        raise ValueError(f"is no {vr} value or range") from None
     if low is not None and high is not None and not _is_at_or_before(low, high):
-        raise ValueError("is a range that ends before it begins")
+        raise ValueError("ends before it begins")
     return Within(vr, low, high)
 
 

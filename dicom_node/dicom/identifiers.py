@@ -1,0 +1,195 @@
+"""The identifier of a query, as bytes: a small data set that is read whole and written by hand.
+
+PS3.5 section 7 (data elements, sequences) and annex A (transfer syntaxes). The library's general reader of data sets is
+not used on purpose: an identifier is a peer's text, and this reader refuses what is cut short, nests too deep or
+inflates too far, and does nothing else.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from pydicom.datadict import dictionary_VR
+from pydicom.uid import UID
+
+from dicom_node.dicom.keys import BY_TAG
+from dicom_node.errors import InvalidQueryError
+
+LARGEST = 1 << 17
+"""Longest identifier that is read, in bytes, inflated if it came deflated."""
+
+MOST_ELEMENTS = 500
+"""Most elements of an identifier, those of items included."""
+
+DEEPEST = 8
+"""Deepest nesting of sequences that is read."""
+
+_LONG_LENGTH_VRS = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+)
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a transfer syntax writes a data set."""
+
+    implicit: bool
+    little_endian: bool = True
+    deflated: bool = False
+
+    @property
+    def order(self) -> str:
+        """The byte order as ``struct`` names it."""
+        return "<" if self.little_endian else ">"
+
+
+def encoding_of(transfer_syntax_uid: str) -> Encoding:
+    """Return the encoding of an uncompressed or deflated transfer syntax."""
+    uid = UID(transfer_syntax_uid)
+    return Encoding(uid.is_implicit_VR, uid.is_little_endian, uid.is_deflated)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One data element: its value as it came, or the items of its sequence."""
+
+    tag: int
+    value: bytes
+    items: tuple[tuple["Element", ...], ...] | None = None
+
+
+def read_elements(data: bytes, encoding: Encoding) -> tuple[Element, ...]:
+    """Read an identifier. Raises InvalidQueryError when it is not a whole data set or larger than any identifier is."""
+    if encoding.deflated:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflater.decompress(data, LARGEST + 1)
+        except zlib.error:
+            raise InvalidQueryError("the identifier cannot be inflated") from None
+        if not inflater.eof and len(data) <= LARGEST:
+            raise _cut_short()
+    if len(data) > LARGEST:
+        raise InvalidQueryError("the identifier is too long")
+    reader = _Reader(data, encoding)
+    return reader.elements(len(data), depth=0)
+
+
+class _Reader:
+    def __init__(self, data: bytes, encoding: Encoding) -> None:
+        self._data = data
+        self._encoding = encoding
+        self._at = 0
+        self._count = 0
+
+    def elements(self, end: int, *, depth: int, delimited: bool = False) -> tuple[Element, ...]:
+        """Read elements up to ``end``, or up to the item delimitation when ``delimited``."""
+        if depth > DEEPEST:
+            raise InvalidQueryError("the identifier nests too deep")
+        found: list[Element] = []
+        while self._at < end:
+            tag = self._tag(end)
+            if tag == _ITEM_END and delimited:
+                self._unpack("L", end)
+                return tuple(found)
+            self._count += 1
+            if self._count > MOST_ELEMENTS:
+                raise InvalidQueryError("the identifier has too many elements")
+            element = self._element(tag, end, depth)
+            if tag & 0xFFFF:  # a group length (gggg,0000) says nothing
+                found.append(element)
+        if delimited:
+            raise _cut_short()
+        return tuple(found)
+
+    def _element(self, tag: int, end: int, depth: int) -> Element:
+        vr, length = self._vr_and_length(tag, end)
+        is_sequence = vr == b"SQ" or length == _UNDEFINED
+        if not is_sequence and vr == b"UN" and length:
+            # A relay that did not know the element wrote its implicit encoding as UN (PS3.5 6.2.2).
+            is_sequence = _dictionary_vr(tag) == b"SQ"
+        if not is_sequence:
+            return Element(tag, self._take(length, end))
+        outer = self._encoding
+        if vr == b"UN":
+            self._encoding = Encoding(implicit=True)
+        items = self._items(end if length == _UNDEFINED else self._end_of(length, end), depth, length == _UNDEFINED)
+        self._encoding = outer
+        return Element(tag, b"", items)
+
+    def _vr_and_length(self, tag: int, end: int) -> tuple[bytes, int]:
+        if self._encoding.implicit:
+            return _dictionary_vr(tag), self._unpack("L", end)
+        vr = self._take(2, end)
+        if vr in _LONG_LENGTH_VRS:
+            self._take(2, end)
+            return vr, self._unpack("L", end)
+        return vr, self._unpack("H", end)
+
+    def _items(self, end: int, depth: int, delimited: bool) -> tuple[tuple[Element, ...], ...]:
+        items: list[tuple[Element, ...]] = []
+        while self._at < end:
+            tag, length = self._tag(end), self._unpack("L", end)
+            if tag == _SEQUENCE_END and delimited:
+                return tuple(items)
+            if tag != _ITEM:
+                raise InvalidQueryError("a sequence of the identifier holds something else than items")
+            until = end if length == _UNDEFINED else self._end_of(length, end)
+            items.append(self.elements(until, depth=depth + 1, delimited=length == _UNDEFINED))
+        if delimited:
+            raise _cut_short()
+        return tuple(items)
+
+    def _tag(self, end: int) -> int:
+        group, element = struct.unpack(self._encoding.order + "HH", self._take(4, end))
+        return int(group) << 16 | int(element)
+
+    def _unpack(self, kind: str, end: int) -> int:
+        size = struct.calcsize("<" + kind)
+        return int(struct.unpack(self._encoding.order + kind, self._take(size, end))[0])
+
+    def _end_of(self, length: int, end: int) -> int:
+        if self._at + length > end:
+            raise _cut_short()
+        return self._at + length
+
+    def _take(self, length: int, end: int) -> bytes:
+        start, self._at = self._at, self._end_of(length, end)
+        return self._data[start : self._at]
+
+
+def _cut_short() -> InvalidQueryError:
+    return InvalidQueryError("the identifier is cut short")
+
+
+def _dictionary_vr(tag: int) -> bytes:
+    key = BY_TAG.get(tag)
+    if key is not None:
+        return key.vr.encode()
+    try:
+        return dictionary_VR(tag).encode()
+    except KeyError:
+        return b"UN"
+
+
+def write_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes:
+    """Encode one element; a value of odd length is padded as its VR wants it (PS3.5 6.2)."""
+    if len(value) % 2:
+        value += b"\0" if vr == "UI" else b" "
+    order, group, number = encoding.order, tag >> 16, tag & 0xFFFF
+    if encoding.implicit:
+        return struct.pack(order + "HHL", group, number, len(value)) + value
+    code = vr.encode()
+    if code in _LONG_LENGTH_VRS:
+        return struct.pack(order + "HH2sHL", group, number, code, 0, len(value)) + value
+    return struct.pack(order + "HH2sH", group, number, code, len(value)) + value
+
+
+def write_sequence(tag: int, items: list[bytes], encoding: Encoding) -> bytes:
+    """Encode a sequence of items whose elements are encoded already, every length given."""
+    group, number = _ITEM >> 16, _ITEM & 0xFFFF
+    header = encoding.order + "HHL"
+    return write_element(
+        tag, "SQ", b"".join(struct.pack(header, group, number, len(item)) + item for item in items), encoding
+    )
