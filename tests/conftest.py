@@ -51,3 +51,10 @@ def sqlite_index(sqlite_url: str) -> Iterator[Index]:
     """An open, empty index on SQLite, for tests that are about something else."""
     with closing(open_index(sqlite_url)) as opened:
         yield opened
+
+
+@pytest.fixture
+def postgres_index(postgres_url: str) -> Iterator[Index]:
+    """An open, empty index on PostgreSQL."""
+    with closing(open_index(postgres_url)) as opened:
+        yield opened

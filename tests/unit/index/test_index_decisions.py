@@ -1,0 +1,62 @@
+"""What of people's decisions is in force."""
+
+from dicom_node.accreditation.exams import Override
+from dicom_node.accreditation.portions import Portion
+from dicom_node.index.decisions import Decision, DecisionKind, in_force
+from dicom_node.index.exams import exam_id
+from tests.entries import NOON
+
+
+def _decided(kind: DecisionKind, unit_id: str, value: str = "", reason: str = "seen") -> Decision:
+    return Decision(
+        id="", kind=kind, study_uid="1.2.3", unit_id=unit_id, value=value, reason=reason, decided_by="tester",
+        decided_at=NOON,
+    )  # fmt: skip
+
+
+def test_the_newest_of_a_kind_holds() -> None:
+    held = in_force(
+        [
+            _decided(DecisionKind.CLASSIFY, "a", "clinical"),
+            _decided(DecisionKind.EXCLUDE, "a", reason="blurred"),
+            _decided(DecisionKind.CLASSIFY, "a", "phantom"),
+        ]
+    )
+    assert held.overrides == {"a": Override(portion=Portion.PHANTOM, excluded=True, reason="blurred")}
+
+
+def test_an_exam_included_again_is_not_excluded() -> None:
+    kinds = (DecisionKind.EXCLUDE, DecisionKind.INCLUDE)
+    assert in_force([_decided(kind, "a") for kind in kinds]).overrides["a"] == Override()
+    assert in_force([_decided(kind, "a") for kind in reversed(kinds)]).overrides["a"].excluded
+
+
+def test_an_empty_classification_gives_the_rules_their_way_again() -> None:
+    held = in_force([_decided(DecisionKind.CLASSIFY, "a", "neither"), _decided(DecisionKind.CLASSIFY, "a")])
+    assert held.overrides["a"].portion is None
+
+
+def test_the_newest_assignment_of_a_derived_unit_holds() -> None:
+    held = in_force([_decided(DecisionKind.ATTRIBUTE, "", unit) for unit in ("a", "b")])
+    assert held.assigned == {"": "b"}
+
+
+def test_what_was_decided_about_an_exam_goes_along_to_its_unit() -> None:
+    held = in_force([_decided(DecisionKind.CLASSIFY, "", "phantom"), _decided(DecisionKind.ATTRIBUTE, "", "a")])
+    assert held.overrides["a"] == Override(portion=Portion.PHANTOM)
+
+
+def test_a_units_own_exam_keeps_what_was_decided_about_it() -> None:
+    held = in_force(
+        [
+            _decided(DecisionKind.CLASSIFY, "a", "clinical"),
+            _decided(DecisionKind.CLASSIFY, "", "phantom"),
+            _decided(DecisionKind.ATTRIBUTE, "", "a"),
+        ]
+    )
+    assert held.overrides["a"].portion is Portion.CLINICAL
+
+
+def test_an_exam_id_is_short_and_tells_study_and_unit_apart() -> None:
+    assert exam_id("1.2.3", "upright_a") == "2iu7p2ugr6"  # people write ids down: they must not change
+    assert len({exam_id("1.2", "3"), exam_id("1.2", ""), exam_id("1.23", ""), exam_id("1.2", "a")}) == 4
