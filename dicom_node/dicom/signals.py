@@ -1,0 +1,99 @@
+"""From a header and how it came to the signals the accreditation rules read: the one place of that translation."""
+
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from dicom_node.accreditation.signals import Phantom, Signals
+from dicom_node.dicom.datetimes import parse_da
+from dicom_node.dicom.facts import InstanceFacts, Provenance
+from dicom_node.dicom.performed import altered_dates, date_candidates
+from dicom_node.dicom.stages import has_phrase, same_code, stage_of, tokens
+from dicom_node.dicom.uids import role_of
+
+_STEREOTACTIC_PHANTOM = Code("113685", "DCM", "ACR Accreditation Phantom - Stereotactic Breast Biopsy")
+_PHANTOMS: tuple[Code, ...] = tuple(codes.cid4052.concepts.values())
+"""Phantom devices (PS3.16 CID 4052)."""
+
+_WORD_KEYWORDS = ("PatientName", "PatientID", "StudyDescription", "SeriesDescription", "ProtocolName")
+_TEST_PATTERNS = ("flat field", "flatfield", "test pattern", "testpattern")
+
+_FIELDS = {
+    "manufacturer": "Manufacturer",
+    "model": "ManufacturerModelName",
+    "device_serial": "DeviceSerialNumber",
+    "station_name": "StationName",
+    "institution": "InstitutionName",
+}
+# Where the device that made the exposure may be named, the place nearest to the exposure first: the equipment of an
+# object can be the workstation that processed it.
+_DEVICES = (
+    {field: f"ContributingEquipmentSequence.{keyword}" for field, keyword in _FIELDS.items()},
+    {field: f"ContributingSourcesSequence.{keyword}" for field, keyword in _FIELDS.items()},
+    _FIELDS,
+    {
+        "manufacturer": "DeviceObserverManufacturer",
+        "model": "DeviceObserverModelName",
+        "device_serial": "DeviceObserverSerialNumber",
+    },
+)
+
+
+def to_signals(facts: InstanceFacts, provenance: Provenance) -> Signals:
+    """Return what an instance tells the rules."""
+    role = role_of(facts.sop_class_uid, facts.attributes)
+    stage, stage_source = stage_of(facts, role)
+    return Signals(
+        role=role,
+        **_device(facts),
+        detector_id=facts.get("DetectorID") or _single(facts.get("ContributingSourcesSequence.DetectorID")),
+        device_uid=_device_uid(facts),
+        calling_ae=provenance.calling_ae,
+        called_ae=provenance.called_ae,
+        peer_address=provenance.peer_address,
+        dates=date_candidates(facts, role),
+        study_day=None if altered_dates(facts) else parse_da(facts.get("StudyDate")),
+        stage=stage,
+        stage_source=stage_source,
+        phantom=_phantom(facts),
+        quality_control_image=facts.get("QualityControlImage") not in {"", "NO"},
+        test_pattern=_is_test_pattern(facts),
+        patient_id=facts.get("PatientID"),
+        words=tuple(dict.fromkeys(word for keyword in _WORD_KEYWORDS for word in tokens(facts.get(keyword)))),
+        attributes=facts.attributes,
+    )
+
+
+def _device(facts: InstanceFacts) -> dict[str, str]:
+    """Return the device's texts from the first place that names exactly one serial number; gaps are filled from the
+    object's own equipment."""
+    place = next((place for place in _DEVICES if _single(facts.get(place["device_serial"]))), _FIELDS)
+    return {
+        field: _single(facts.get(place.get(field, keyword))) or facts.get(keyword) for field, keyword in _FIELDS.items()
+    }
+
+
+def _single(text: str) -> str:
+    """Return a text that has one value, "" for none or several."""
+    return "" if "\\" in text else text
+
+
+def _device_uid(facts: InstanceFacts) -> str:
+    """Return the UID of the device; some write a UID of the study or series there, which names no device."""
+    uid = facts.get("DeviceUID") or _single(facts.get("DeviceObserverUID"))
+    return "" if uid in {facts.study_uid, facts.series_uid, facts.sop_instance_uid} else uid
+
+
+def _phantom(facts: InstanceFacts) -> Phantom | None:
+    values = facts.get("DeviceSequence.CodeValue").split("\\")
+    schemes = facts.get("DeviceSequence.CodingSchemeDesignator").split("\\")
+    devices = list(zip(values, schemes, strict=False))
+    if any(same_code(*device, _STEREOTACTIC_PHANTOM) for device in devices):
+        return Phantom.STEREOTACTIC
+    if any(same_code(*device, phantom) for device in devices for phantom in _PHANTOMS):
+        return Phantom.OTHER
+    return Phantom.UNKNOWN_KIND if facts.get("QualityControlSubject") == "YES" else None
+
+
+def _is_test_pattern(facts: InstanceFacts) -> bool:
+    texts = [tokens(facts.get(keyword)) for keyword in ("ImageType", *_WORD_KEYWORDS[2:])]
+    return any(has_phrase(words, pattern) for words in texts for pattern in _TEST_PATTERNS)

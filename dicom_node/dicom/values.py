@@ -1,0 +1,117 @@
+"""The value of one element as clean text: decoded, without control characters and padding, of bounded length."""
+
+import struct
+from collections.abc import Mapping
+
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
+from dicom_node.dicom.charsets import CharacterSets, decode
+from dicom_node.dicom.datetimes import parse_da
+from dicom_node.dicom.structure import Element
+
+LONGEST_TEXT = 512
+"""Characters that are kept of a text. No VR that is indexed allows more, and database indexes have limits."""
+
+_IN_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # PS3.5 6.1.2.3
+_IN_DEFAULT_SET = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
+_SINGLE_VALUED = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is an ordinary character in them (PS3.5 6.4)
+_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+_READABLE = _IN_CHARACTER_SET | _IN_DEFAULT_SET | _NUMBERS.keys()
+_LONGEST_HEX = 32
+_CUT = f"cut at {LONGEST_TEXT} characters"
+
+_CLEAN: Mapping[int, str | None] = dict.fromkeys((*range(32), *range(127, 160))) | {
+    ord(space): " " for space in "\t\n\f\r"
+}
+
+
+class Values:
+    """Turns the elements of one data set into text and collects in ``flags`` what was not as it should be."""
+
+    def __init__(self, *, little_endian: bool) -> None:
+        self.flags: dict[str, None] = {}
+        self._order = "<" if little_endian else ">"
+
+    def text(self, tag: int, element: Element, sets: CharacterSets, name: str) -> str:
+        """Return the value of a standard element; several values are joined by a backslash.
+
+        ``name`` stands for the element in flags. Dates become YYYYMMDD where they are dates. A sequence is "".
+        """
+        vr = element.vr if element.vr in _READABLE else dictionary_vr(tag)
+        return self._readable(vr, element, sets, name) if vr in _READABLE else ""
+
+    def private_text(self, tag: int, creator: str, element: Element, sets: CharacterSets) -> str:
+        """Return the value of a private element of ``creator``; nothing of it is worth a flag.
+
+        What has no known readable VR is text where it is printable, else hexadecimal digits when short, else the
+        number of bytes; a sequence, or nothing but blanks, is "".
+        """
+        vr = element.vr if element.vr in _READABLE else _private_vr(tag, creator)
+        if vr in _READABLE:
+            return self._readable(vr, element, sets, "")
+        value = element.value.strip(b"\0 \t\r\n")
+        if value.isascii() and value.decode("ascii").translate(_CLEAN).isprintable():
+            return self._clean(value.decode("ascii"), "UT", "")
+        return value.hex() if len(value) <= _LONGEST_HEX else f"{element.length} bytes"
+
+    def _readable(self, vr: str, element: Element, sets: CharacterSets, name: str) -> str:
+        if element.items is not None:
+            self._flag(name, "a sequence where a value belongs")
+            return ""
+        if vr in _NUMBERS:
+            return self._numbers(_NUMBERS[vr], element.value, name)
+        if element.length > len(element.value):
+            self._flag(name, _CUT)
+        if vr in _IN_DEFAULT_SET:
+            return self._clean(element.value.decode("latin-1"), vr, name)
+        text, legible = decode(element.value, sets, name=vr == "PN")
+        if not legible:
+            self._flag(name, "not in its character set")
+        return self._clean(text, vr, name)
+
+    def _numbers(self, form: str, value: bytes, name: str) -> str:
+        size = struct.calcsize(form)
+        if len(value) % size:
+            self._flag(name, "not a whole number of values")
+        numbers = struct.unpack_from(f"{self._order}{len(value) // size}{form}", value)
+        return self._cut("\\".join(f"{number:.10g}" if form in "fd" else str(number) for number in numbers), name)
+
+    def _clean(self, text: str, vr: str, name: str) -> str:
+        if not text.isprintable():
+            text = text.translate(_CLEAN)
+        if vr in _SINGLE_VALUED:
+            return self._cut(text.strip(), name)
+        values = [value.strip(" ") for value in text.split("\\")]
+        if vr == "DA":
+            values = [_plain_date(value) for value in values]
+        return self._cut("\\".join(values), name)
+
+    def _cut(self, text: str, name: str) -> str:
+        if len(text) <= LONGEST_TEXT:
+            return text
+        self._flag(name, _CUT)
+        return text[:LONGEST_TEXT].rstrip()
+
+    def _flag(self, name: str, problem: str) -> None:
+        if name:
+            self.flags[f"{name}: {problem}"] = None
+
+
+def dictionary_vr(tag: int) -> str:
+    """Return the VR of a standard element (PS3.6), the first one where it may have several, "" when there is none."""
+    try:
+        return dictionary_VR(tag)[:2]
+    except KeyError:
+        return ""
+
+
+def _private_vr(tag: int, creator: str) -> str:
+    try:
+        return private_dictionary_VR(tag, creator)[:2]
+    except KeyError:
+        return ""
+
+
+def _plain_date(text: str) -> str:
+    day = parse_da(text)
+    return text if day is None else f"{day.year:04}{day.month:02}{day.day:02}"
