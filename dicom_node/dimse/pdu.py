@@ -249,6 +249,12 @@ def data_units(context_id: int, data: bytes, *, is_command: bool, maximum_length
     return b"".join(units)
 
 
+def associate_request(calling_ae: str) -> bytes:
+    """Encode an A-ASSOCIATE-RQ that proposes nothing (PS3.8 9.3.2): enough to be answered."""
+    body = struct.pack(">HH16s16s32x", 1, 0, b"".ljust(16), calling_ae.encode("ascii").ljust(16))
+    return struct.pack(">BBL", ASSOCIATE_RQ, 0, len(body)) + body
+
+
 def associate_reject(result: int, source: int, reason: int) -> bytes:
     """Encode an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
     return struct.pack(">BBLBBBB", ASSOCIATE_RJ, 0, 4, 0, result, source, reason)

@@ -28,6 +28,7 @@ _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
 
 _FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.InvalidQueryError, 0xA900),
+    (errors.QueryLimitError, 0xA700),
     (errors.HostError, 0xA700),
     (errors.DatabaseError, 0xA700),
 )

@@ -1,0 +1,200 @@
+"""One connection from its first byte to its association, and what the node knows of an association.
+
+A connection first has to send a whole association request in time and from a listed caller; only then is anything of
+the library made for it. The library negotiates and keeps its state machine; the receiver serves C-STORE.
+"""
+
+import contextlib
+import itertools
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation
+
+from dicom_node.dicom.facts import Provenance
+from dicom_node.dimse import pdu
+from dicom_node.dimse.access import AccessList, Admission, Refusal
+from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.receiver import Limits, ReceivingSocket
+from dicom_node.dimse.store import AcceptedContext, StoreScp
+from dicom_node.logs import get_logger
+
+log = get_logger(__name__)
+
+LINGER = 1.0
+"""Seconds a refused peer has to read its refusal before the connection closes."""
+
+_numbers = itertools.count(1)
+
+
+class StoreMaker(Protocol):
+    """Makes the C-STORE service of one association."""
+
+    def __call__(
+        self,
+        *,
+        contexts: dict[int, AcceptedContext],
+        caller: Provenance,
+        draining: Callable[[], bool],
+        log: Any,
+    ) -> StoreScp:
+        """Serve the accepted storage ``contexts`` for ``caller``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Wire:
+    """What the node plugs into the listener. ``access``, ``contexts`` and ``limits`` may be replaced while it runs."""
+
+    access: AccessList
+    contexts: ContextTable
+    limits: Limits
+    make_store: StoreMaker
+    find: Callable[[evt.Event], Iterator[Any]]
+    """Answers C-FIND (``evt.EVT_C_FIND``)."""
+    now: Callable[[], datetime]
+    """The time in UTC."""
+
+
+class NodeAssociation(Association):
+    """An association of the library with what the node knows of it."""
+
+    def __init__(
+        self,
+        *,
+        ae: Any,
+        server: Any,
+        connection: socket.socket,
+        addresses: tuple[Any, Any],
+        request: pdu.AssociationRequest,
+        admission: Admission,
+        wire: Wire,
+        draining: Callable[[], bool],
+    ) -> None:
+        """Prepare an admitted association; ``addresses`` are the socket addresses here and there."""
+        super().__init__(ae, "acceptor")
+        self._server = server  # the library closes the connection through it
+        self.dul.daemon = True  # a peer that hangs must not keep the process alive
+        number = next(_numbers)
+        self.name = f"AcceptorThread-{number}"
+        self.address = str(addresses[1][0])
+        self.log = log.bind(assoc_id=number, calling_ae=request.calling_ae, peer=self.address)
+        self._request = request
+        self._admission = admission
+        self._wire = wire
+        self._draining = draining
+        self._began = time.monotonic()
+        self._store: StoreScp | None = None
+
+        self.receiving = ReceivingSocket(
+            self, connection, request=request.data, limits=wire.limits, draining=draining, log=self.log
+        )
+        self.receiving.serve_stores(self._make_store)
+        self.set_socket(self.receiving)
+        self.acceptor.maximum_length = wire.limits.maximum_length
+        self.acceptor.ae_title = request.called_ae
+        self.acceptor.address_info = AddressInformation.from_tuple(addresses[0])
+        self.acceptor.implementation_class_uid = ae.implementation_class_uid
+        self.acceptor.implementation_version_name = ae.implementation_version_name
+        self.requestor.address_info = AddressInformation.from_tuple(addresses[1])
+        self.bind(evt.EVT_REQUESTED, self._on_requested)
+        self.bind(evt.EVT_ACCEPTED, self._on_accepted)
+        self.bind(evt.EVT_RELEASED, self._on_ended, ["association.released"])
+        self.bind(evt.EVT_ABORTED, self._on_ended, ["association.aborted"])
+        self.bind(evt.EVT_C_FIND, wire.find)
+
+    def _on_requested(self, _event: evt.Event) -> None:
+        """Support what the caller proposes, as far as it may use it."""
+        request = self.requestor.primitive
+        proposed = request.presentation_context_definition_list if request is not None else []
+        self.acceptor.supported_contexts = self._wire.contexts.for_proposal(
+            (str(context.abstract_syntax) for context in proposed), self._admission.services
+        )
+
+    def _on_accepted(self, _event: evt.Event) -> None:
+        accepted = len(self.accepted_contexts)
+        refused = sorted({str(context.abstract_syntax) for context in self.rejected_contexts})
+        if accepted:
+            self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
+            return
+        self.log.warning(
+            "association.useless",
+            name=self._admission.name,
+            reason="none of the services it proposes is both known here and allowed to it: " + ", ".join(refused[:3]),
+        )
+
+    def _on_ended(self, _event: evt.Event, name: str) -> None:
+        tally = self._store.tally if self._store is not None else None
+        self.log.info(
+            name,
+            instances=tally.instances if tally else 0,
+            refused=tally.refused if tally else 0,
+            bytes=tally.size if tally else 0,
+            seconds=round(time.monotonic() - self._began, 3),
+        )
+
+    def _make_store(self) -> StoreScp:
+        requestor = self.requestor
+        self._store = self._wire.make_store(
+            contexts={
+                context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
+                for context in self.accepted_contexts
+                if context.context_id is not None and self._wire.contexts.is_storage(str(context.abstract_syntax))
+            },
+            caller=Provenance(
+                calling_ae=self._request.calling_ae,
+                called_ae=self._request.called_ae,
+                peer_address=self.address,
+                received_at=self._wire.now(),
+                implementation_uid=str(requestor.implementation_class_uid or ""),
+                implementation_version=str(requestor.implementation_version_name or ""),
+            ),
+            draining=self._draining,
+            log=self.log,
+        )
+        return self._store
+
+
+def read_request(connection: socket.socket, patience: float) -> pdu.AssociationRequest:
+    """Read one whole A-ASSOCIATE-RQ within ``patience`` seconds.
+
+    Raises ProtocolError when something else, or nothing whole, arrives in time; OSError when the connection breaks.
+    """
+    deadline = time.monotonic() + patience
+    head = _read_exactly(connection, pdu.HEADER_LENGTH, deadline)
+    length = int.from_bytes(head[2:6], "big")
+    if head[0] != pdu.ASSOCIATE_RQ:
+        raise pdu.ProtocolError("the first unit is no association request")
+    if length > pdu.CONTROL_PDU_LIMIT:
+        raise pdu.ProtocolError("the association request is too long")
+    return pdu.parse_association_request(head + _read_exactly(connection, length, deadline))
+
+
+def _read_exactly(connection: socket.socket, size: int, deadline: float) -> bytes:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    data = bytearray()
+    while len(data) < size:
+        patience = deadline - time.monotonic()
+        if patience <= 0 or not poll.poll(patience * 1000):
+            raise pdu.ProtocolError("no association was requested in time")
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise pdu.ProtocolError("the connection closed before an association was requested")
+        data += piece
+    return bytes(data)
+
+
+def refuse(connection: socket.socket, refusal: Refusal) -> None:
+    """Answer with an A-ASSOCIATE-RJ and give the peer a moment to read it; never raises."""
+    with contextlib.suppress(OSError):
+        connection.settimeout(LINGER)
+        connection.sendall(pdu.associate_reject(refusal.result, refusal.source, refusal.reason))
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)

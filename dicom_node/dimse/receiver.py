@@ -1,0 +1,435 @@
+"""The socket of one association: serves C-STORE itself and hands everything else to pynetdicom untouched.
+
+pynetdicom asks its socket ``ready`` before it reads a unit and reads it by ``recv``. This socket reads from the
+connection on its own, in bulk, cuts the stream into units, and streams the data set of a C-STORE from the receive
+buffer into the archive's spool without ever holding it. What is not C-STORE (echo, find, release, abort) it passes on
+as whole units, so ``recv`` never waits for a peer. All deadlines are kept here, by the monotonic clock; the library's
+own timers are switched off or never reached.
+
+Back-pressure: nothing is read from the connection while a request that the library must serve waits behind one it is
+still serving; only a C-CANCEL overtakes.
+"""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket
+
+from dicom_node.dimse import pdu
+from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
+
+RECEIVE_BUFFER = 1 << 18
+"""Bytes taken from the connection at a time; larger ones measured no faster."""
+
+COMMAND_LIMIT = 1 << 14
+"""Longest command set taken, in bytes; the standard's are a few hundred."""
+
+IDENTIFIER_LIMIT = 1 << 20
+"""Longest data set taken for a message the library serves (a query's identifier), in bytes."""
+
+TURN = 0.25
+"""Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Deadlines of one association, in seconds of the monotonic clock."""
+
+    request: float = 30.0
+    """From the connection to the last byte of the association request; kept by the listener."""
+    unit: float = 30.0
+    """From the first byte of a unit to its last."""
+    idle: float = 60.0
+    """Without a byte while nothing is being served."""
+    sending: float = 30.0
+    """Without progress while sending."""
+    maximum_length: int = 131072
+    """Largest P-DATA-TF body offered to peers, in bytes."""
+
+
+class Transfer(Protocol):
+    """One instance on its way in. After ``finish`` or ``discard`` nothing of it is left in the spool."""
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes of the data set. Never raises: what went wrong is the answer of ``finish``."""
+
+    def finish(self) -> tuple[int, str]:
+        """Take custody; return the status and the Error Comment for the response."""
+
+    def discard(self) -> None:
+        """Forget the instance. May be called at any time and more than once."""
+
+
+class StoreService(Protocol):
+    """What the receiver needs of the use case behind C-STORE."""
+
+    def begin(self, command: Command, context_id: int) -> Transfer:
+        """Open a transfer for a C-STORE-RQ that arrived in the presentation context."""
+
+
+class ReceivingSocket(AssociationSocket):
+    """The connection of one accepted association."""
+
+    def __init__(
+        self,
+        assoc: Association,
+        client_socket: socket.socket,
+        *,
+        request: bytes,
+        limits: Limits,
+        draining: Callable[[], bool],
+        log: Any,
+    ) -> None:
+        """Wrap a connection whose association request has been read already.
+
+        ``request`` is that unit; the library gets it first. ``draining`` tells that the node is stopping: the
+        association is aborted once nothing is under way.
+        """
+        super().__init__(assoc, client_socket=client_socket)
+        self._connection = client_socket
+        self._limits = limits
+        self._draining = draining
+        self._log = log
+        self._parser = pdu.UnitParser(limits.maximum_length)
+        self._buffer = bytearray(RECEIVE_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._events: Iterator[ControlPdu | Fragment] = iter(())
+        self._held = False  # the command of the message that is arriving must wait its turn
+        self._handover = bytearray(request)
+        self._poll = select.poll()
+        self._poll.register(client_socket, select.POLLIN)
+        self._sending = threading.Lock()
+        self._served = _ServedRequests()
+        self._stores: Callable[[], StoreService] | None = None
+        self._store_service: StoreService | None = None
+        self._message = _Message()
+        self._transfer: Transfer | None = None
+        self._last_sign = time.monotonic()  # of life: a byte that came or went
+        self._unit_since = self._last_sign
+        self._unit_number = 0
+        client_socket.settimeout(limits.sending)
+
+    def serve_stores(self, make: Callable[[], StoreService]) -> None:
+        """Say who serves C-STORE; ``make`` is called once, when the association is established."""
+        self._stores = make
+
+    # What the library calls, always from its upper layer thread, but for send and close.
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether a whole unit for the library is here; serve C-STORE meanwhile."""
+        try:
+            return self._unit_is_ready()
+        except ProtocolError as error:
+            self._refuse(str(error), reason=6)
+        except (OSError, ValueError):
+            # The connection broke, or another thread closed the socket between two lines of ours.
+            self.close()
+        except BaseException:
+            self._discard()
+            raise
+        return False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Return the next bytes of what ``ready`` announced."""
+        data = self._handover[:nr_bytes]
+        del self._handover[:nr_bytes]
+        return data
+
+    def send(self, bytestream: bytes) -> None:
+        """Send whole units to the peer; safe from any thread.
+
+        A peer that takes nothing for ``limits.sending`` seconds is dropped.
+        """
+        connection = self.socket
+        if connection is None:
+            return
+        try:
+            with self._sending:
+                view = memoryview(bytestream)
+                while view:
+                    view = view[connection.send(view) :]
+        except OSError:
+            self._lose("the peer takes no data")
+            return
+        self._last_sign = time.monotonic()
+        self._served.note_sent(bytestream)
+
+    def close(self) -> None:
+        """Close the connection; whatever was arriving is forgotten."""
+        self._discard()
+        super().close()
+        # The library's own close stops half way when the peer has left already.
+        self._connection.close()
+
+    # Reading.
+
+    def _unit_is_ready(self) -> bool:
+        if self._handover:
+            return True
+        turn_ends = time.monotonic() + TURN
+        while self._is_connected:
+            established = self.assoc.dul.state_machine.current_state == "Sta6"
+            if self._serve_events() if established else self._pass_on_events():
+                return True
+            patience = turn_ends - time.monotonic()
+            self._keep_deadlines(established=established)
+            if patience <= 0 or self._held:
+                return False
+            # While the library has something to say it must get its turn at once.
+            if not established or self._served.open:
+                patience = 0.0
+            if not self._receive(patience):
+                self._keep_deadlines(established=established)
+                if established and self._draining() and self._at_rest():
+                    self._refuse("the node is stopping", reason=0)
+                return False
+        return False
+
+    def _receive(self, patience: float) -> bool:
+        """Wait up to ``patience`` seconds for bytes and begin to cut them; tell whether any came."""
+        connection = self.socket
+        if connection is None:
+            return False
+        pending = getattr(connection, "pending", None)  # a TLS connection may hold bytes that poll cannot see
+        if not (pending is not None and pending()) and not self._poll.poll(patience * 1000):
+            return False
+        size = connection.recv_into(self._buffer)
+        if size == 0:
+            self.close()
+            return False
+        self._last_sign = time.monotonic()
+        self._events = self._parser.feed(self._view[:size])
+        return True
+
+    def _keep_deadlines(self, *, established: bool) -> None:
+        """Drop a peer that lets its unit, its request or its next word wait too long."""
+        now = time.monotonic()
+        if self._held or not self._parser.inside_unit:
+            self._unit_since = now
+        elif self._parser.unit_number != self._unit_number:
+            self._unit_number = self._parser.unit_number
+            self._unit_since = now
+        elif now - self._unit_since > self._limits.unit:
+            self._lose("a unit was not completed in time")
+            return
+        if now - self._last_sign > self._limits.idle:
+            if established:
+                self._refuse("idle for too long", reason=0)
+            else:
+                self._lose("the association was neither established nor closed in time")
+
+    def _at_rest(self) -> bool:
+        """Tell whether nothing is under way: no message half here, none being served."""
+        return self._message.is_empty and not self._served.open and not self._parser.inside_unit
+
+    def _pass_on_events(self) -> bool:
+        """Outside an established association every unit goes to the library as it is."""
+        for event in self._events:
+            if isinstance(event, ControlPdu):
+                self._handover += event.data
+                return True
+            # Data before the association stands, or after its release began: an empty value of the same kind lets
+            # the library's state machine decide (PS3.8 9.2.3).
+            if event.last:
+                self._handover += pdu.data_units(event.context_id, b"", is_command=event.is_command, maximum_length=0)
+                return True
+        return False
+
+    def _serve_events(self) -> bool:
+        """Work off what was cut from the stream; return True when a unit for the library is ready."""
+        if self._held:
+            if self._served.open:
+                return False
+            self._held = False
+            if self._begin_message():
+                return True
+        for event in self._events:
+            if isinstance(event, ControlPdu):
+                self._discard()
+                self._handover += event.data
+                return True
+            if self._take(event):
+                return True
+            if self._held:
+                return False
+        return False
+
+    # Messages.
+
+    def _take(self, piece: Fragment) -> bool:
+        """Take one piece of a message; return True when something was handed over."""
+        message = self._message
+        if piece.is_command:
+            message.add_command(piece)
+            if not piece.last:
+                return False
+            if message.read_command().field != pdu.C_CANCEL_RQ and self._served.open:
+                self._held = True
+                return False
+            return self._begin_message()
+        command = message.command
+        if command is None or piece.context_id != message.context_id:
+            raise ProtocolError("a data set arrived without its command")
+        if self._transfer is None:
+            message.add_data(piece)
+            return self._hand_over(command) if piece.last else False
+        began = time.monotonic()
+        self._transfer.write(piece.data)
+        if piece.last:
+            self._finish_store(command, self._transfer)
+        # Time that we took is not the peer's to answer for.
+        self._unit_since += time.monotonic() - began
+        return False
+
+    def _begin_message(self) -> bool:
+        """Act on a command that is whole; return True when it was handed over."""
+        message = self._message
+        command = message.command
+        if command is None:
+            raise ProtocolError("no command to act on")
+        if command.field != pdu.C_STORE_RQ:
+            return False if command.has_data_set else self._hand_over(command)
+        transfer = self._stores_of_association().begin(command, message.context_id)
+        if command.has_data_set:
+            self._transfer = transfer
+        else:
+            self._finish_store(command, transfer)
+        return False
+
+    def _hand_over(self, command: Command) -> bool:
+        self._served.note_request(command)
+        self._handover += self._message.as_units()
+        self._message = _Message()
+        return True
+
+    def _stores_of_association(self) -> StoreService:
+        if self._store_service is None:
+            if self._stores is None:
+                raise ProtocolError("a C-STORE arrived where none is served")
+            self._store_service = self._stores()
+        return self._store_service
+
+    def _finish_store(self, command: Command, transfer: Transfer) -> None:
+        context_id = self._message.context_id
+        try:
+            status, comment = transfer.finish()
+        finally:
+            transfer.discard()
+            self._transfer = None
+            self._message = _Message()
+        response = pdu.store_response(command, status=status, comment=comment)
+        limit = self.assoc.requestor.maximum_length or 0
+        self.send(pdu.data_units(context_id, response, is_command=True, maximum_length=limit))
+
+    # Endings.
+
+    def _discard(self) -> None:
+        transfer, self._transfer = self._transfer, None
+        self._message = _Message()
+        if transfer is not None:
+            transfer.discard()
+
+    def _refuse(self, why: str, *, reason: int) -> None:
+        """Abort the association with a word to the log."""
+        self._log.warning("association.aborted_by_node", reason=why)
+        self.send(pdu.abort(reason))
+        self.close()
+
+    def _lose(self, why: str) -> None:
+        """Drop the connection without a word to the peer, who does not listen."""
+        self._log.warning("association.dropped", reason=why)
+        self.close()
+
+
+class _Message:
+    """The message that is arriving: its command, and its data set when the library is to serve it."""
+
+    __slots__ = ("_command_bytes", "_data", "command", "context_id")
+
+    def __init__(self) -> None:
+        self._command_bytes = bytearray()
+        self._data: bytearray | None = None
+        self.command: Command | None = None
+        self.context_id = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._command_bytes
+
+    def add_command(self, piece: Fragment) -> None:
+        if self.command is not None:
+            raise ProtocolError("a command arrived inside a data set")
+        if self._command_bytes and piece.context_id != self.context_id:
+            raise ProtocolError("a command changed its presentation context")
+        if len(self._command_bytes) + len(piece.data) > COMMAND_LIMIT:
+            raise ProtocolError("a command set is too long")
+        self.context_id = piece.context_id
+        self._command_bytes += piece.data
+
+    def read_command(self) -> Command:
+        self.command = pdu.parse_command(bytes(self._command_bytes))
+        return self.command
+
+    def add_data(self, piece: Fragment) -> None:
+        if self._data is None:
+            self._data = bytearray()
+        if len(self._data) + len(piece.data) > IDENTIFIER_LIMIT:
+            raise ProtocolError("an identifier is too long")
+        self._data += piece.data
+
+    def as_units(self) -> bytes:
+        """Return the message as the units the library will read, one for the command, one for the data set."""
+        units = pdu.data_units(self.context_id, bytes(self._command_bytes), is_command=True, maximum_length=0)
+        if self._data is not None:
+            units += pdu.data_units(self.context_id, bytes(self._data), is_command=False, maximum_length=0)
+        return units
+
+
+class _ServedRequests:
+    """Counts requests the library has taken and not answered finally, by what passes through the socket.
+
+    ``note_request`` is called by the upper layer thread; ``note_sent`` by whoever sends, after the bytes left.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def open(self) -> bool:
+        return bool(self._open)
+
+    def note_request(self, command: Command) -> None:
+        if not command.field & pdu.RESPONSE_BIT and command.field != pdu.C_CANCEL_RQ:
+            with self._lock:
+                self._open.add(command.message_id)
+
+    def note_sent(self, units: bytes) -> None:
+        """Look for a final response in what was sent; every unit holds whole values, as both our senders make them."""
+        if not self._open or units[0] != pdu.DATA_TF:
+            return
+        command = bytearray()
+        for piece in pdu.UnitParser(1 << 32).feed(memoryview(units)):
+            if isinstance(piece, ControlPdu) or not piece.is_command:
+                continue
+            command += piece.data
+            if not piece.last:
+                continue
+            try:
+                response = pdu.parse_command(bytes(command))
+            except ProtocolError:
+                return
+            command.clear()
+            if response.field & pdu.RESPONSE_BIT and response.status not in _PENDING:
+                with self._lock:
+                    self._open.discard(response.message_id)
+
+
+_PENDING = frozenset({0xFF00, 0xFF01})

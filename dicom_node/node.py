@@ -1,0 +1,290 @@
+"""The node: composed from one configuration, started, reloaded, drained and stopped."""
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import FrameType
+from typing import Any
+
+from dicom_node import __version__, notify
+from dicom_node.alerts.deadman import ping
+from dicom_node.dicom.facts import Provenance
+from dicom_node.dimse.access import AccessList
+from dicom_node.dimse.association import Wire
+from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.find import find_handler
+from dicom_node.dimse.listener import Capacity, Listener
+from dicom_node.dimse.receiver import Limits
+from dicom_node.dimse.store import AcceptedContext, StoreScp
+from dicom_node.errors import ConfigError, NodeError
+from dicom_node.logs import get_logger
+from dicom_node.scheduling.jobs import Clockwork, Job
+from dicom_node.services.dispatch import Dispatcher
+from dicom_node.services.find import FindLimits, FindService
+from dicom_node.services.ingest import ingest_instance
+from dicom_node.services.recover import recover
+from dicom_node.services.review import last_review, review, review_settled
+from dicom_node.settings import Settings
+from dicom_node.site import Site, Stores, utc_now
+
+log = get_logger(__name__)
+
+REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK = 20.0, 2.0, 5.0
+"""Seconds between two looks at whether a review, a settled exam, a delivery is due."""
+
+IDLE_TURN = 1.0
+"""Seconds between two looks of the main thread at the signals."""
+
+
+class Node:
+    """A running node; ``run`` serves until it is told to stop."""
+
+    def __init__(self, stores: Stores, *, now: Callable[[], datetime] = utc_now) -> None:
+        """Compose the node around open stores and bind its address. Raises NodeError when that is taken."""
+        self._stores = stores
+        self._now = now
+        settings = stores.site.settings
+        find = FindService(
+            index=stores.index,
+            registry=lambda: self._site.registry,
+            policy=lambda: self._site.rules.policy,
+            today=lambda: self._site.day(self._now()),
+            limits=FindLimits(matches=settings.node.limits.max_matches),
+        )
+        self._wire = Wire(
+            access=_access(settings),
+            contexts=ContextTable(settings.node.private_sop_classes),
+            limits=_limits(settings),
+            make_store=self._make_store,
+            find=find_handler(find.find, retrieve_ae=settings.node.ae_title[0]),
+            now=now,
+        )
+        self._listener = Listener(
+            (settings.node.bind, settings.node.port),
+            wire=self._wire,
+            capacity=Capacity(
+                associations=settings.node.max_associations,
+                connections=settings.node.limits.max_connections,
+                connections_per_address=settings.node.limits.max_connections_per_address,
+            ),
+        )
+        self._clockwork = Clockwork(
+            [
+                Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
+                Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
+                Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
+            ]
+        )
+        self._dispatcher = self._make_dispatcher()
+        self._dispatching = threading.Lock()
+        self._reviewed_at_start = False
+        self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
+
+    @property
+    def port(self) -> int:
+        """The DICOM port that is listened on."""
+        return self._listener.port
+
+    def run(self, *, reload: Callable[[], Settings], announce: Callable[["Node"], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal cuts the draining short.
+
+        SIGHUP calls ``reload`` for a new configuration; one with errors changes nothing. ``announce`` is called when it
+        listens. To be called in the main thread.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        self.start()
+        announce(self)
+        notify.ready(f"listening on port {self.port}")
+        patience = notify.watchdog_seconds()
+        # Half the watchdog's time, so that one late turn is no alarm; without one the loop still sees the signals.
+        turn = min(patience / 2, IDLE_TURN) if patience else IDLE_TURN
+        while not self._stopping.wait(turn):
+            if self._reload_wanted.is_set():
+                self._reload_wanted.clear()
+                self._reload(reload)
+            if patience and self._is_well():
+                notify.alive()
+        notify.stopping("draining")
+        self.stop()
+
+    def start(self) -> None:
+        """Put right what a crash left, then listen, review and send."""
+        stores = self._stores
+        stores.decisions().replay()
+        recovered = recover(stores.archive, stores.index, stores.indexer)
+        log.info(
+            "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
+        )
+        self._listener.start()
+        self._clockwork.start()
+        node = stores.site.settings.node
+        log.info("node.started", ae_title=node.ae_title[0], bind=node.bind, port=self.port, version=__version__)
+
+    def stop(self) -> None:
+        """Stop accepting, let associations end, then the jobs, then close."""
+        grace = self._stores.site.settings.node.drain
+        log.info("node.draining", seconds=grace, associations=self._listener.associations)
+        self._listener.stop(grace, hurry=self._hurry)
+        self._clockwork.stop()
+        self._stores.close()
+        log.info("node.stopped")
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_wanted.set()
+
+    def _reload(self, read: Callable[[], Settings]) -> None:
+        """Take a new configuration as a whole, or keep the one in force."""
+        notify.reloading()
+        try:
+            site = Site.of(read())
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("config.problem", problem=problem)
+            log.error("config.rejected", problems=len(error.problems))
+        else:
+            held = [name for name, value in _fixed(site.settings).items() if value != _fixed(self._site.settings)[name]]
+            if held:
+                log.warning("config.needs_restart", keys=held)
+            self._stores.site = site
+            self._wire.access = _access(site.settings)
+            self._wire.contexts = ContextTable(site.settings.node.private_sop_classes)
+            self._wire.limits = _limits(site.settings)
+            self._dispatcher = self._make_dispatcher()
+            self._reviewed_at_start = False  # units, policy or ladders may have changed
+            log.info("config.reloaded")
+        notify.ready(f"listening on port {self.port}")
+
+    # Jobs.
+
+    def _review_if_due(self) -> None:
+        now = self._now()
+        with self._stores.index.read() as conn:
+            last = last_review(conn)
+        if self._reviewed_at_start and last is not None and not self._is_due(last, now):
+            return
+        site = self._site
+        result = review(
+            self._stores.index,
+            site.rules,
+            site.channels,
+            today=site.day(now),
+            now=now,
+            digest=site.settings.alerts.digest.value,
+        )
+        self._reviewed_at_start = True
+        dead_man = site.settings.alerts.dead_man
+        if dead_man is not None:
+            ping(dead_man.url, ca_file=str(dead_man.ca_file or ""))
+        if result.queued:
+            self._dispatch()
+
+    def _is_due(self, last: datetime, now: datetime) -> bool:
+        """Tell whether the daily review's time has come since the last review, in the facility's zone."""
+        local = now.astimezone(self._site.zone)
+        due = datetime.combine(local.date(), self._site.settings.alerts.evaluate_at, tzinfo=self._site.zone)
+        if due > local:
+            due = datetime.combine(local.date() - timedelta(days=1), due.timetz())
+        return last < due or last > now + timedelta(minutes=5)  # a clock that was set back must not stop reviews
+
+    def _review_settled(self) -> None:
+        now, site = self._now(), self._site
+        result = review_settled(
+            self._stores.index,
+            site.rules,
+            site.channels,
+            today=site.day(now),
+            now=now,
+            settle=timedelta(seconds=site.settings.alerts.settle),
+        )
+        if result is not None and result.queued:
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        with self._dispatching:
+            self._dispatcher.run()
+
+    def _make_dispatcher(self) -> Dispatcher:
+        site, index = self._site, self._stores.index
+
+        def recheck(unit_id: str) -> None:
+            now = self._now()
+            review(index, site.rules, site.channels, today=site.day(now), now=now, unit_ids=[unit_id])
+
+        return Dispatcher(
+            index,
+            site.channels,
+            site=site.speaker,
+            labels=site.labels,
+            recheck=recheck,
+            quiet_hours=site.settings.alerts.quiet_hours,
+            clock=self._now,
+        )
+
+    # The wire.
+
+    def _make_store(
+        self,
+        *,
+        contexts: dict[int, AcceptedContext],
+        caller: Provenance,
+        draining: Callable[[], bool],
+        log: Any,
+    ) -> StoreScp:
+        stores = self._stores
+        return StoreScp(
+            contexts=contexts,
+            caller=caller,
+            archive=stores.archive,
+            ingest=lambda received: ingest_instance(received, archive=stores.archive, indexer=stores.indexer),
+            now=self._now,
+            draining=draining,
+            maximum_data_set=stores.site.settings.node.limits.max_data_set,
+            log=log,
+        )
+
+    @property
+    def _site(self) -> Site:
+        return self._stores.site
+
+    def _is_well(self) -> bool:
+        """Check what a restart could mend: the accept loop, the jobs, and the database's answer."""
+        try:
+            with self._stores.index.read() as conn:
+                last_review(conn)
+        except NodeError as error:
+            log.error("node.unwell", reason=str(error))
+            return False
+        return self._listener.is_alive and self._clockwork.is_alive and self._listener.answers()
+
+
+def _access(settings: Settings) -> AccessList:
+    return AccessList(settings.callers(), settings.node.ae_title)
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.node.limits
+    return Limits(
+        request=limits.association_request,
+        unit=limits.pdu,
+        idle=limits.idle,
+        sending=limits.sending,
+        maximum_length=limits.max_pdu,
+    )
+
+
+def _fixed(settings: Settings) -> dict[str, object]:
+    """Return the keys that only a restart changes."""
+    return {
+        "node.bind": settings.node.bind,
+        "node.port": settings.node.port,
+        "storage.path": settings.storage.path,
+        "database": settings.database,
+    }

@@ -1,0 +1,120 @@
+"""What a person decides about an exam: whose it is, what it is, whether it counts."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from dicom_node.accreditation.derive import Derivation
+from dicom_node.accreditation.portions import Portion
+from dicom_node.archive.store import LocalArchive
+from dicom_node.errors import OperatorError
+from dicom_node.index import decisions, exam_upkeep, exams
+from dicom_node.index.decisions import Decision, DecisionKind
+from dicom_node.index.exams import ExamRecord
+from dicom_node.services import records
+from dicom_node.services.ingest import Indexer
+from dicom_node.services.recover import read_object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Who decides, when, and why."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+class ExamDecisions:
+    """Decisions about exams. Each is durable before it takes effect, and survives a rebuild."""
+
+    def __init__(self, *, archive: LocalArchive, indexer: Indexer) -> None:
+        """Work on the index of ``indexer`` and the journal and objects of ``archive``."""
+        self._archive = archive
+        self._indexer = indexer
+
+    def attribute(self, exam_id: str, unit_id: str, verdict: Verdict) -> ExamRecord:
+        """Say that an exam was made on ``unit_id``; what it counts toward is worked out anew for that unit.
+
+        Raises OperatorError for an unknown exam or unit, or a missing reason.
+        """
+        units = self._indexer.registry().units
+        if unit_id not in units:
+            raise OperatorError(f"there is no unit {unit_id!a}; the units are {', '.join(sorted(units)) or 'none'}")
+        exam = self._exam(exam_id)
+        with self._indexer.index.read() as conn:
+            derived = {each.derived_unit_id for each in exams.instances_of(conn, exam.study_uid, exam.unit_id)}
+        self._decide(
+            exam.study_uid,
+            [
+                self._decision(DecisionKind.ATTRIBUTE, exam.study_uid, each, unit_id, verdict)
+                for each in sorted(derived)
+            ],
+        )
+        return self._exam(exams.exam_id(exam.study_uid, unit_id))
+
+    def classify(self, exam_id: str, portion: Portion | None, verdict: Verdict) -> ExamRecord:
+        """Say what an exam counts toward; None goes back to what the rules say. Raises OperatorError."""
+        return self._decide_about(exam_id, DecisionKind.CLASSIFY, "" if portion is None else portion.value, verdict)
+
+    def exclude(self, exam_id: str, verdict: Verdict) -> ExamRecord:
+        """Say that an exam counts toward nothing. Raises OperatorError."""
+        return self._decide_about(exam_id, DecisionKind.EXCLUDE, "", verdict)
+
+    def include(self, exam_id: str, verdict: Verdict) -> ExamRecord:
+        """Take an exclusion back. Raises OperatorError."""
+        return self._decide_about(exam_id, DecisionKind.INCLUDE, "", verdict)
+
+    def replay(self) -> None:
+        """Carry out what the journal holds and a crash kept from the index."""
+        for study_uid in sorted(records.replay(self._archive.journal, self._indexer.index)):
+            self._decide(study_uid, [])
+
+    def _decide_about(self, exam_id: str, kind: DecisionKind, value: str, verdict: Verdict) -> ExamRecord:
+        exam = self._exam(exam_id)
+        self._decide(exam.study_uid, [self._decision(kind, exam.study_uid, exam.unit_id, value, verdict)])
+        return self._exam(exam_id)
+
+    def _decide(self, study_uid: str, new: Iterable[Decision]) -> None:
+        new = list(new)
+        for decision in new:
+            records.save_decision(self._archive.journal, decision)
+        # The headers are read inside the transaction, so that no instance of the study slips in between.
+        with self._indexer.index.write() as conn:
+            for decision in new:
+                decisions.insert(conn, decision)
+            exam_upkeep.reassign(conn, study_uid, self._derivations(conn, study_uid))
+
+    def _derivations(self, conn: Connection, study_uid: str) -> dict[str, Derivation]:
+        """Work out every instance of a study as the decisions in force will have it."""
+        assigned = decisions.in_force(decisions.of_study(conn, study_uid)).assigned
+        found = {}
+        for derived_unit, unit_id in assigned.items():
+            for sop_instance_uid, digest in exam_upkeep.derived_for(conn, study_uid, derived_unit):
+                read, provenance, _size = read_object(self._archive, digest)
+                found[sop_instance_uid] = self._indexer.derive_for(read, provenance, unit_id)
+        return found
+
+    def _exam(self, exam_id: str) -> ExamRecord:
+        with self._indexer.index.read() as conn:
+            exam = exams.get(conn, exam_id)
+        if exam is None:
+            raise OperatorError(f"there is no exam {exam_id!a}; see: dicom-node exams list")
+        return exam
+
+    def _decision(self, kind: DecisionKind, study_uid: str, unit_id: str, value: str, verdict: Verdict) -> Decision:
+        if not verdict.reason.strip():
+            raise OperatorError("a decision needs a reason, in words that the next person understands")
+        return Decision(
+            id=uuid.uuid4().hex,
+            kind=kind,
+            study_uid=study_uid,
+            unit_id=unit_id,
+            value=value,
+            reason=verdict.reason.strip(),
+            decided_by=verdict.by,
+            decided_at=verdict.at,
+        )

@@ -1,0 +1,62 @@
+"""The index made anew from the files and the journal alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_node.archive.store import LocalArchive
+from dicom_node.errors import ObjectDamagedError
+from dicom_node.index import contents
+from dicom_node.index.engine import Index
+from dicom_node.logs import get_logger
+from dicom_node.services import records
+from dicom_node.services.ingest import Indexer
+from dicom_node.services.recover import index_object, received_at
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What a rebuild did."""
+
+    indexed: int
+    damaged: tuple[str, ...]
+    """Digests of objects that could not be read; each was logged with its reason."""
+
+
+def rebuild(
+    archive: LocalArchive,
+    index: Index,
+    indexer: Indexer,
+    *,
+    progress: Callable[[int, int], None] = lambda _n, _of: None,
+) -> Rebuilt:
+    """Forget every row that files tell and index all objects again, in the order they were received.
+
+    Decisions and releases come back from the journal; alerts and their deliveries stay as they are, so nobody is told
+    twice. ``progress`` is called with the number of objects done and of all. Not while a node is running.
+
+    Raises DatabaseError, StorageUnavailableError; starting again begins from the start.
+    """
+    order = []
+    damaged = []
+    for stored in archive.objects():
+        try:
+            order.append((received_at(archive, stored.digest), stored.digest))
+        except ObjectDamagedError as error:
+            damaged.append(stored.digest)
+            log.error("object.unreadable", digest=stored.digest, reason=str(error))
+    order.sort()
+    with index.write() as conn:
+        contents.clear_derived(conn)
+    records.replay(archive.journal, index)
+    indexed = 0
+    for number, (_, digest) in enumerate(order, start=1):
+        try:
+            index_object(archive, indexer, digest)
+            indexed += 1
+        except ObjectDamagedError as error:
+            damaged.append(digest)
+            log.error("object.unreadable", digest=digest, reason=str(error))
+        progress(number, len(order))
+    return Rebuilt(indexed=indexed, damaged=tuple(damaged))

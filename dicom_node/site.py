@@ -1,0 +1,182 @@
+"""What one configuration makes of the rooms: the values and objects that the node and the commands work with."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import URL
+
+from dicom_node.accreditation.units import Registry
+from dicom_node.alerts.channels import Channel
+from dicom_node.alerts.folder import FolderChannel
+from dicom_node.alerts.log import LogChannel
+from dicom_node.alerts.notice import Site as Speaker
+from dicom_node.alerts.smtp import SmtpChannel
+from dicom_node.alerts.webhook import WebhookChannel
+from dicom_node.archive.store import LocalArchive
+from dicom_node.errors import StorageUnavailableError
+from dicom_node.index import state
+from dicom_node.index.engine import Index, open_index
+from dicom_node.services.decisions import ExamDecisions
+from dicom_node.services.found import Rules
+from dicom_node.services.ingest import Indexer
+from dicom_node.settings import Settings
+from dicom_node.settings.channels import SmtpChannelTable, WebhookChannelTable
+from dicom_node.settings.secrets import read_secret
+
+ARCHIVE_ID = "archive_id"
+"""Name of the node's fact that tells which archive the index belongs to."""
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One configuration, and what follows from it. Replaced as a whole when the configuration is read again."""
+
+    settings: Settings
+    registry: Registry
+    rules: Rules
+    channels: Sequence[Channel]
+    speaker: Speaker
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Site":
+        """Make it. Raises ConfigError when a secret cannot be read."""
+        registry = settings.registry()
+        return cls(
+            settings=settings,
+            registry=registry,
+            rules=Rules(registry=registry, policy=settings.policy(), ladders=settings.ladders()),
+            channels=_channels(settings),
+            speaker=Speaker(
+                facility=settings.facility.name, ae_title=settings.node.ae_title[0], zone=settings.facility.time_zone
+            ),
+        )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The facility's zone."""
+        return self.settings.facility.time_zone
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Everyday names of the units by id."""
+        return {unit.id: unit.label for unit in self.registry.units.values()}
+
+    def day(self, at: datetime) -> date:
+        """Return the facility's calendar day of an aware time."""
+        return at.astimezone(self.zone).date()
+
+
+@dataclass(slots=True)
+class Stores:
+    """The archive and the index of one node, opened together; ``site`` may be replaced while they are open."""
+
+    site: Site
+    archive: LocalArchive
+    index: Index
+
+    @property
+    def indexer(self) -> Indexer:
+        """What works out instances by the configuration in force."""
+        return Indexer(
+            index=self.index,
+            registry=lambda: self.site.registry,
+            local_day=lambda at: self.site.day(at),  # noqa: PLW0108 - the site may be replaced
+        )
+
+    def decisions(self) -> ExamDecisions:
+        """Return the decisions of people about exams."""
+        return ExamDecisions(archive=self.archive, indexer=self.indexer)
+
+    def close(self) -> None:
+        """Close both."""
+        self.index.close()
+        self.archive.close()
+
+
+def open_stores(site: Site, *, create: bool = False) -> Stores:
+    """Open the archive and the index, and make sure that they belong together.
+
+    ``create`` makes a new archive where the storage folder is missing or empty and the index knows of none; without it
+    such a folder is taken for a volume that is not mounted. Raises StorageUnavailableError, DatabaseError,
+    OperatorError.
+    """
+    storage = site.settings.storage
+    url = site.settings.database_url()
+    with contextlib.ExitStack() as undo:
+        archive = None
+        if create and _is_vacant(storage.path) and _is_inside(url, storage.path):
+            # The index would be made inside the folder, which must be empty for a new archive.
+            archive = undo.enter_context(LocalArchive.create(storage.path, min_free_bytes=storage.min_free))
+        if archive is None and _is_inside(url, storage.path):
+            archive = undo.enter_context(LocalArchive.open(storage.path, min_free_bytes=storage.min_free))
+        index = undo.enter_context(contextlib.closing(open_index(url.render_as_string(hide_password=False))))
+        with index.read() as conn:
+            known = state.get(conn, ARCHIVE_ID)
+        if archive is None and create and known is None and _is_vacant(storage.path):
+            archive = undo.enter_context(LocalArchive.create(storage.path, min_free_bytes=storage.min_free))
+        if archive is None:
+            archive = undo.enter_context(
+                LocalArchive.open(storage.path, min_free_bytes=storage.min_free, expected_id=known)
+            )
+        if known is None:
+            with index.write() as conn:
+                state.put(conn, ARCHIVE_ID, archive.archive_id)
+        elif known != archive.archive_id:
+            raise StorageUnavailableError(
+                f"the archive at {storage.path} is not the one this index belongs to: "
+                "mount the right volume, or give the node a database of its own"
+            )
+        undo.pop_all()
+        return Stores(site, archive, index)
+
+
+def _is_vacant(folder: Path) -> bool:
+    return not folder.is_dir() or not any(folder.iterdir())
+
+
+def _is_inside(url: URL, folder: Path) -> bool:
+    """Tell whether the index is a file in the storage folder."""
+    return url.get_backend_name() == "sqlite" and folder in Path(url.database or "").absolute().parents
+
+
+def _channels(settings: Settings) -> list[Channel]:
+    """Make the configured channels; without any, messages become files under ``outbox`` in the storage folder."""
+    channels: list[Channel] = []
+    for table in settings.alerts.channel:
+        if isinstance(table, SmtpChannelTable):
+            channels.append(
+                SmtpChannel(
+                    name=table.name,
+                    host=table.host,
+                    port=table.port,
+                    sender=table.sender,
+                    recipients=table.to,
+                    security=table.security,
+                    username=table.username or "",
+                    password=read_secret(table.password_file) if table.password_file else "",
+                    ca_file=str(table.ca_file or ""),
+                    min_severity=table.min_severity,
+                )
+            )
+        elif isinstance(table, WebhookChannelTable):
+            channels.append(
+                WebhookChannel(
+                    name=table.name,
+                    url=table.url,
+                    secret=read_secret(table.secret_file) if table.secret_file else "",
+                    ca_file=str(table.ca_file or ""),
+                    min_severity=table.min_severity,
+                )
+            )
+        else:
+            channels.append(LogChannel(name=table.name, min_severity=table.min_severity))
+    return channels or [FolderChannel(name="outbox", folder=settings.storage.path / "outbox")]

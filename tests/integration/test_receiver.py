@@ -1,0 +1,400 @@
+"""The receiver between real sockets and a store service that remembers: every fragmentation, every ending."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
+
+from dicom_node.dimse.access import AccessList, Caller
+from dicom_node.dimse.association import Wire
+from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.listener import Capacity, Listener
+from dicom_node.dimse.receiver import Limits
+from tests import raw_peer
+from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, RawPeer
+
+CONTEXTS = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT]), (STUDY_ROOT_FIND, [IMPLICIT]))
+
+
+class Remembering:
+    """A store service that keeps what came and answers what it is told."""
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[str, int, bytes]] = []
+        self.open = 0
+        self.status = 0
+        self.slow = 0.0
+        self.tally = None
+
+    def begin(self, command: Any, context_id: int) -> Any:
+        self.open += 1
+        return _Kept(self, command, context_id)
+
+
+class _Kept:
+    def __init__(self, store: Remembering, command: Any, context_id: int) -> None:
+        self.store, self.command, self.context_id = store, command, context_id
+        self.data = bytearray()
+        self.is_open = True
+
+    def write(self, data: memoryview) -> None:
+        assert self.is_open
+        self.data += data
+
+    def finish(self) -> tuple[int, str]:
+        time.sleep(self.store.slow)
+        self.store.finished.append((self.command.affected_sop_instance_uid, self.context_id, bytes(self.data)))
+        return self.store.status, "told so" if self.store.status else ""
+
+    def discard(self) -> None:
+        self.store.open -= self.is_open
+        self.is_open = False
+
+
+class Node:
+    def __init__(self, **limits: Any) -> None:
+        self.store = Remembering()
+        self.find_goes_on = threading.Event()
+        self.found = 0
+        capacity = Capacity(
+            associations=limits.pop("associations", 32),
+            connections=limits.pop("connections", 128),
+            connections_per_address=limits.pop("connections_per_address", 64),
+        )
+        services = frozenset({"echo", "store", "find"})
+        wire = Wire(
+            access=AccessList(
+                [Caller(name="prone1", ae_title="PRONE_RM2", hosts=(ip_network("127.0.0.0/8"),), services=services)],
+                ["SBB_NODE"],
+            ),
+            contexts=ContextTable(),
+            limits=Limits(**limits),
+            make_store=lambda **_: self.store,  # type: ignore[arg-type,return-value]  # a fake of the same shape
+            find=self._find,
+            now=lambda: datetime.now(UTC),
+        )
+        self.listener = Listener(("127.0.0.1", 0), wire=wire, capacity=capacity)
+        self.listener.start()
+        self.port = self.listener.port
+
+    def _find(self, event: Any) -> Iterator[Any]:
+        self.found += 1
+        cancelled = False
+        while not cancelled and not self.find_goes_on.wait(0.01):
+            cancelled = event.is_cancelled
+        yield (0xFE00, None) if cancelled else (0x0000, None)
+
+
+@pytest.fixture
+def make_node() -> Iterator[Any]:
+    nodes: list[Node] = []
+
+    def make(**limits: Any) -> Node:
+        nodes.append(Node(**limits))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.find_goes_on.set()
+        node.listener.stop(0.0)
+
+
+@pytest.fixture
+def node(make_node: Any) -> Node:
+    made: Node = make_node()
+    return made
+
+
+def wait_for(condition: Any, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+DATA = bytes(range(256)) * 40
+
+
+def store(number: int = 1, data: bytes = DATA, size: int = 16000) -> bytes:
+    return raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, f"1.2.{number}", number), data, size)
+
+
+def test_an_instance_arrives_as_it_was_sent(node: Node) -> None:
+    with RawPeer(node.port) as peer:
+        peer.send(store())
+        response, _ = peer.read_response()
+        assert (response.field, response.message_id, response.status) == (0x8001, 1, 0)
+        assert peer.release()[0] == 6
+    assert node.store.finished == [("1.2.1", 1, DATA)]
+    assert node.store.open == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 113, 16378])
+def test_every_size_of_value_gives_the_same_bytes(node: Node, size: int) -> None:
+    data = DATA[:1000] if size < 10 else DATA
+    with RawPeer(node.port) as peer:
+        peer.send(store(1, data, size), store(2, data, size))
+        assert [peer.read_response()[0].message_id for _ in range(2)] == [1, 2]
+    assert [kept for _, _, kept in node.store.finished] == [data, data]
+
+
+def test_several_values_in_one_unit_and_messages_back_to_back(node: Node) -> None:
+    command = raw_peer.store_request(MAMMOGRAM, "1.2.9", 9)
+    parts = raw_peer.values(1, command, command=True, size=20) + raw_peer.values(1, DATA, command=False, size=900)
+    with RawPeer(node.port) as peer:
+        peer.send(raw_peer.unit(*parts[:3]) + raw_peer.unit(*parts[3:9]) + raw_peer.unit(*parts[9:]) + store(10))
+        assert [peer.read_response()[0].status for _ in range(2)] == [0, 0]
+    assert [uid for uid, _, _ in node.store.finished] == ["1.2.9", "1.2.10"]
+    assert {kept for _, _, kept in node.store.finished} == {DATA}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_dripped_in_random_pieces_arrives_whole(node: Node, seed: int) -> None:
+    chance = random.Random(seed)
+    stream = b"".join(store(number, DATA[: 500 * number], 333) for number in range(1, 6))
+    stream += raw_peer.message(3, raw_peer.echo_request(6)) + store(7)
+    with RawPeer(node.port) as peer:
+        threading.Thread(
+            target=peer.drip, args=(stream, (chance.choice([1, 5, 6, 7, 12, 400, 5000]) for _ in range(100000)))
+        ).start()
+        assert [peer.read_response()[0].message_id for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [len(kept) for _, _, kept in node.store.finished] == [500, 1000, 1500, 2000, 2500, len(DATA)]
+
+
+def test_echo_between_stores_is_served_by_the_library(node: Node) -> None:
+    with RawPeer(node.port) as peer:
+        for number in range(1, 4):
+            peer.send(store(number))
+            assert peer.read_response()[0].field == 0x8001
+            peer.send(raw_peer.message(3, raw_peer.echo_request(50 + number)))
+            response, _ = peer.read_response()
+            assert (response.field, response.message_id, response.status) == (0x8030, 50 + number, 0)
+        assert peer.release()[0] == 6
+
+
+def test_pynetdicom_as_a_peer_can_echo_and_release(node: Node) -> None:
+    ae = AE(ae_title="PRONE_RM2")
+    ae.add_requested_context(Verification)
+    assoc = ae.associate("127.0.0.1", node.port, ae_title="SBB_NODE")
+    assert assoc.is_established
+    assert assoc.send_c_echo().Status == 0
+    assoc.release()
+    assert assoc.is_released
+
+
+def test_a_failure_is_answered_with_its_comment_and_the_association_goes_on(node: Node) -> None:
+    node.store.status = 0xA700
+    with RawPeer(node.port) as peer:
+        peer.send(store(1))
+        response, raw = peer.read_response()
+        assert response.status == 0xA700
+        assert b"told so" in raw
+        node.store.status = 0
+        peer.send(store(2))
+        assert peer.read_response()[0].status == 0
+
+
+def test_a_response_is_cut_to_the_peers_maximum_length(node: Node) -> None:
+    with RawPeer(node.port, maximum=32) as peer:
+        peer.send(store())
+        assert peer.read_response()[0].status == 0
+
+
+def test_a_request_without_a_data_set_is_answered(node: Node) -> None:
+    with RawPeer(node.port) as peer:
+        peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.3", data=False)))
+        assert peer.read_response()[0].field == 0x8001
+
+
+@pytest.mark.parametrize("after", [6, 40, 200, 5000, 10000])
+def test_a_connection_lost_in_the_middle_leaves_nothing(node: Node, after: int) -> None:
+    peer = RawPeer(node.port)
+    peer.send(store()[:after])
+    peer.socket.close()
+    wait_for(lambda: node.listener.associations == 0)
+    assert node.store.open == 0
+    assert node.store.finished == []
+
+
+def test_an_abort_in_the_middle_leaves_nothing(node: Node) -> None:
+    with RawPeer(node.port) as peer:
+        whole = store(size=100)
+        peer.send(whole[: whole.index(raw_peer.unit(raw_peer.values(1, DATA, command=False, size=100)[5]))])
+        wait_for(lambda: node.store.open == 1)
+        peer.send(b"\x07\0\0\0\0\4\0\0\0\0")
+        assert peer.is_closed()
+    wait_for(lambda: node.listener.associations == 0)
+    assert node.store.open == 0
+    assert node.store.finished == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        raw_peer.unit(raw_peer.values(1, b"data", command=False, size=9)[0]),  # a data set without its command
+        raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.3")) * 2,  # a command inside a data set
+        b"\x04\0\x00\x10\x00\x00",  # longer than was offered
+        b"\x09\0\0\0\0\4\0\0\0\0",  # no such unit
+        raw_peer.message(1, b"\1\2\3\4\5"),  # no command set
+        raw_peer.message(1, b"\0" * 20000),  # too long for a command set
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_is_aborted(node: Node, bad: bytes) -> None:
+    with RawPeer(node.port) as peer:
+        peer.send(bad)
+        assert peer.read_unit()[0] == 7
+        assert peer.is_closed()
+    wait_for(lambda: node.listener.associations == 0)
+    assert node.store.open == 0
+
+
+def test_a_peer_that_stops_inside_a_unit_is_dropped(make_node: Any) -> None:
+    node = make_node(unit=0.6)
+    with RawPeer(node.port) as peer:
+        peer.send(store()[:3000])
+        assert peer.is_closed()
+    wait_for(lambda: node.listener.associations == 0)
+    assert node.store.open == 0
+
+
+def test_a_dripping_peer_does_not_extend_the_deadline_of_its_unit(make_node: Any) -> None:
+    node = make_node(unit=0.8)
+    with RawPeer(node.port) as peer:
+        stream = store()
+        sent = 0
+        with pytest.raises(OSError):  # noqa: PT012 - the loop is what fails in the end
+            for sent in range(600, 1200):
+                peer.send(stream[sent : sent + 1] if sent > 600 else stream[:601])
+                time.sleep(0.02)
+        assert sent < 1100
+    wait_for(lambda: node.listener.associations == 0)
+
+
+def test_an_idle_peer_is_aborted(make_node: Any) -> None:
+    node = make_node(idle=0.5)
+    with RawPeer(node.port) as peer:
+        assert peer.read_unit()[0] == 7
+
+
+def test_a_silent_connection_is_closed_and_never_becomes_an_association(make_node: Any) -> None:
+    node = make_node(request=0.4)
+    with RawPeer(node.port, contexts=None) as peer:
+        peer.send(b"\1\0\0\0")
+        assert peer.is_closed()
+    assert node.listener.associations == 0
+
+
+def test_a_giant_association_request_is_refused_by_its_header(node: Node) -> None:
+    with RawPeer(node.port, contexts=None) as peer:
+        peer.send(b"\1\0\x7f\xff\xff\xff")
+        assert peer.is_closed()
+
+
+def test_time_the_node_takes_is_not_the_peers(make_node: Any) -> None:
+    node = make_node(unit=0.5, idle=0.5)
+    node.store.slow = 1.0
+    with RawPeer(node.port) as peer:
+        peer.send(store(1) + store(2))
+        assert [peer.read_response()[0].status for _ in range(2)] == [0, 0]
+
+
+def test_a_request_waits_while_the_library_serves_one_and_a_cancel_overtakes(node: Node) -> None:
+    find = raw_peer.command_set(0x0020, 5, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True)
+    identifier = b"\x08\0\x52\0\x06\0\0\0STUDY "
+    with RawPeer(node.port, contexts=CONTEXTS) as peer:
+        peer.send(raw_peer.message(5, find, identifier))
+        wait_for(lambda: node.found == 1)
+        cancel = raw_peer.command_set(0x0FFF, 5, "", data=False)
+        peer.send(raw_peer.message(5, cancel) + store(6))
+        response, _ = peer.read_response()
+        assert (response.field, response.status) == (0x8020, 0xFE00)
+        assert peer.read_response()[0].field == 0x8001
+        find = raw_peer.command_set(0x0020, 7, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True)
+        peer.send(raw_peer.message(5, find, identifier) + store(8))
+        wait_for(lambda: node.found == 2)
+        time.sleep(0.3)
+        assert len(node.store.finished) == 1
+        node.find_goes_on.set()
+        assert [peer.read_response()[0].message_id for _ in range(2)] == [7, 8]
+
+
+def test_a_stranger_is_rejected_before_anything_is_made_for_it(node: Node) -> None:
+    with RawPeer(node.port, calling=b"STRANGER") as peer:
+        assert peer.answer[0] == 3
+        assert tuple(peer.answer[7:10]) == (1, 1, 3)
+    with RawPeer(node.port, called=b"OTHER") as peer:
+        assert tuple(peer.answer[7:10]) == (1, 1, 7)
+
+
+def test_a_title_padded_with_nul_is_admitted(node: Node) -> None:
+    with RawPeer(node.port, calling=b"PRONE_RM2".ljust(16, b"\0"), called=b"SBB_NODE".ljust(16, b"\0")) as peer:
+        assert peer.answer[0] == 2
+
+
+def test_more_associations_than_allowed_are_told_to_come_again(make_node: Any) -> None:
+    node = make_node(associations=2)
+    with RawPeer(node.port) as first, RawPeer(node.port) as second:
+        assert (first.answer[0], second.answer[0]) == (2, 2)
+        with RawPeer(node.port) as third:
+            assert tuple(third.answer[7:10]) == (2, 3, 2)
+        first.release()
+    wait_for(lambda: node.listener.associations == 0)
+    with RawPeer(node.port) as again:
+        assert again.answer[0] == 2
+
+
+def test_connections_are_limited_before_they_become_associations(make_node: Any) -> None:
+    node = make_node(connections=3)
+    silent = [RawPeer(node.port, contexts=None) for _ in range(3)]
+    try:
+        time.sleep(0.2)
+        with RawPeer(node.port, contexts=None) as one_more:
+            assert one_more.is_closed()
+    finally:
+        for peer in silent:
+            peer.socket.close()
+
+    def admitted() -> bool:
+        try:
+            with RawPeer(node.port) as peer:
+                return peer.answer[0] == 2
+        except ConnectionError:
+            return False
+
+    wait_for(admitted)
+
+
+def test_stopping_lets_a_store_end_and_then_aborts(node: Node) -> None:
+    node.store.slow = 0.5
+    with RawPeer(node.port) as peer, RawPeer(node.port) as idle:
+        peer.send(store())
+        wait_for(lambda: node.store.open == 1)
+        stopping = threading.Thread(target=node.listener.stop, args=(10.0,))
+        stopping.start()
+        assert idle.read_unit()[0] == 7
+        assert peer.read_response()[0].status == 0
+        assert peer.read_unit()[0] == 7
+        stopping.join(timeout=10)
+        assert not stopping.is_alive()
+    assert len(node.store.finished) == 1
+
+
+def test_stopping_ends_in_time_with_peers_that_hang(node: Node) -> None:
+    hung = [RawPeer(node.port) for _ in range(10)]
+    for peer in hung:
+        peer.send(store()[:2000])
+    wait_for(lambda: node.store.open == 10)
+    began = time.monotonic()
+    node.listener.stop(0.5)
+    assert time.monotonic() - began < 10
+    assert node.listener.associations == 0
+    assert node.store.open == 0
+    for peer in hung:
+        peer.socket.close()
