@@ -42,10 +42,11 @@ KEYS: Mapping[str, str] = {
     "suppressed": "equal events left out since the last one of these",
     "dropped_keys": "keys that are not on this list and were left out",
     # Who and what.
-    "address": "address the node listens on",
-    "ae": "AE title of the node",
+    "ae_title": "AE title of the node",
+    "associations": "how many associations",
     "assoc_id": "number of the association since the start",
     "attachment": "id of an attachment",
+    "bind": "address the node listens on",
     "called_ae": "AE title that was called",
     "calling_ae": "AE title that called",
     "channel": "name of an alert channel",
@@ -64,14 +65,17 @@ KEYS: Mapping[str, str] = {
     "transfer_syntax_uid": "Transfer Syntax UID",
     "unit": "id of a unit",
     # How it went.
-    "attempts": "how often it was tried",
+    "attempt": "how often it was tried",
     "bytes": "size",
     "contexts": "presentation contexts accepted",
     "count": "how many",
     "error": "what another program or the system said, one line",
+    "indexed": "objects entered in the index",
     "instances": "how many instances",
+    "keys": "keys of the configuration",
     "kind": "kind of alert or message",
     "matches": "answers to a query",
+    "missing": "objects the index knows and the archive lacks",
     "ms": "milliseconds",
     "new": "what holds now",
     "old": "what held before",
@@ -80,9 +84,12 @@ KEYS: Mapping[str, str] = {
     "path": "file or folder of the node itself",
     "port": "TCP port",
     "query_level": "PATIENT, STUDY, SERIES or IMAGE",
+    "problem": "what is wrong with the configuration, and where",
+    "problems": "how many problems",
     "queued": "messages queued",
     "reason": "why, in our own words",
     "refused": "presentation contexts or recipients refused",
+    "result": "how a delivery ended, in a word",
     "resolved": "alerts resolved",
     "seconds": "seconds",
     "severity": "info, warning or critical",
@@ -93,6 +100,7 @@ KEYS: Mapping[str, str] = {
     "status": "DIMSE status, hexadecimal",
     "subject": "subject of a message; written without patient data",
     "units": "how many units",
+    "unreadable": "objects that cannot be read",
     "version": "version of this program",
 }
 """Every key that may stand in a log line, and what it means. Add a key here when an event needs it."""
@@ -104,7 +112,19 @@ REPEATS = 20
 """Equal warnings written in ``REPEAT_WINDOW`` seconds; more are counted and told with the next one."""
 REPEAT_WINDOW = 60.0
 
-_SAME = ("event", "logger", "peer", "unit", "portion", "channel", "recipient", "message_key", "job", "source")
+_SAME = (
+    "event",
+    "logger",
+    "peer",
+    "unit",
+    "portion",
+    "channel",
+    "recipient",
+    "message_key",
+    "job",
+    "problem",
+    "source",
+)
 """Warnings that agree in these are equal. Nothing a stranger can vary at will is among them but his address."""
 _MOST_KINDS = 1000
 

@@ -1,0 +1,52 @@
+"""``dicom-node serve``: run the node."""
+
+import sys
+
+import click
+
+from dicom_node import __version__, logs
+from dicom_node.cli.app import App, pass_app, tell_problems
+from dicom_node.node import Node
+from dicom_node.settings import Settings
+from dicom_node.site import Site, open_stores
+
+
+@click.command()
+@click.option("--create", is_flag=True, help="Make a new archive where the storage folder is missing or empty.")
+@pass_app
+def serve(app: App, *, create: bool) -> None:
+    """Run the node until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
+
+    On SIGTERM associations in progress get time to end; a second one cuts that short.
+    """
+    loaded = app.loaded
+    tell_problems([], loaded.warnings)
+    settings = loaded.settings
+    level: logs.Level = "debug" if app.verbosity > 0 else "error" if app.verbosity < 0 else settings.log.level
+    logs.configure(level=level, form=settings.log.format)
+    node = Node(open_stores(Site.of(settings), create=create))
+    node.run(
+        reload=lambda: app.fresh().settings,
+        announce=lambda running: _tell(settings, running) if sys.stdout.isatty() else None,
+    )
+
+
+def _tell(settings: Settings, node: Node) -> None:
+    """Tell the person at the terminal what runs, and what to try."""
+    title, host, port = settings.node.ae_title[0], settings.node.bind, node.port
+    sender = next((each.ae_title for each in settings.callers() if "store" in each.services), "")
+    asker = next((each.ae_title for each in settings.callers() if "find" in each.services), "")
+    click.echo(f"dicom-node {__version__} · {settings.facility.name} · data in {settings.storage.path}")
+    click.echo(f"listening for DICOM: {title} at {host} port {port}")
+    if not settings.alerts.channel:
+        click.echo(f"mails are written to {settings.storage.path / 'outbox'} until an [[alerts.channel]] is set")
+    click.echo("try, from another terminal:")
+    if sender:
+        click.echo(f"  storescu -aet {sender} -aec {title} {host} {port} FILE")
+    if asker:
+        click.echo(
+            f"  findscu -S -aet {asker} -aec {title} -k QueryRetrieveLevel=STUDY -k StationName -k AcquisitionDate"
+            f" -k StudyInstanceUID {host} {port}"
+        )
+    click.echo("  dicom-node status")
+    click.echo("Ctrl-C stops.")
