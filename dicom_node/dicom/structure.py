@@ -39,7 +39,7 @@ DEEPEST = 32
 LONGEST_VALUE = 4096
 """Bytes that are kept of a value."""
 
-_ELEMENT_COST = 300  # bytes of memory that an element takes beside its value
+_COST = 300  # bytes of memory that an element takes beside its value, or an item
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = 0xFFFEE000
@@ -207,6 +207,8 @@ class _Walk:
                 frame = self._open.pop()
                 continue
             position = data.position
+            if frame is root:
+                self._top_start = position
             header = data.read(8)
             if len(header) < 8:
                 if not header and frame is root:
@@ -220,10 +222,8 @@ class _Walk:
                 continue
             if frame.is_sequence:
                 raise UnreadableInstanceError(f"{_name(tag)} stands in a sequence outside an item")
-            if frame is root:
-                self._top_start = position
-                if tag >= _FIRST_PIXEL_TAG and self.header_end is None:
-                    self.header_end = position
+            if frame is root and tag >= _FIRST_PIXEL_TAG and self.header_end is None:
+                self.header_end = position
             vr = b""
             if not self._implicit:
                 vr, length = self._explicit(header, length)
@@ -288,7 +288,7 @@ class _Walk:
             if end is not None and frame.limit is not None and end > frame.limit:
                 raise UnreadableInstanceError("an item is longer than what holds it")
             kept: dict[int, Element] | None = None
-            if frame.items is not None:
+            if frame.items is not None and self._affords(0):
                 kept = {}
                 frame.items.append(kept)
             self._open.append(frame)
@@ -323,12 +323,16 @@ class _Walk:
                 return False
         elif frame.kept is None or tag not in self._selection.nested:
             return False
+        return self._affords(length)
+
+    def _affords(self, length: int) -> bool:
+        """Tell whether an item, or an element of ``length`` bytes, may still be kept, and account for it."""
         if self._kept_size > MOST_KEPT:
             return False
-        self._kept_size += _ELEMENT_COST + min(length, LONGEST_VALUE)
+        self._kept_size += _COST + min(length, LONGEST_VALUE)
         if self._kept_size > MOST_KEPT:
             self.flags.append(f"more than {MOST_KEPT} bytes of header: the rest is not read")
-        return True
+        return self._kept_size <= MOST_KEPT
 
     def _count_one(self) -> None:
         self._count += 1
