@@ -1,0 +1,59 @@
+"""Each kind of alert in words: what is so, why it matters, what to do next. Plain words, no patient data.
+
+Readers are technologists, physicists and administrators who meet the rule once in three years: every text restates the
+rule, its source and the arithmetic. Commands stand beside the sentences, ready to be copied.
+"""
+
+from collections.abc import Callable, Mapping
+
+from dicom_node.alerts.eligibility import eligibility_words
+from dicom_node.alerts.findings import (
+    conflict_words,
+    unattributed_words,
+    undated_words,
+    unit_must_apply_words,
+    unregistered_unit_words,
+)
+from dicom_node.alerts.notice import AlertKind
+from dicom_node.alerts.phrases import About, Words, capital, from_today, one_line, read_day
+
+_FIRING: Mapping[AlertKind, Callable[[About], Words]] = {
+    AlertKind.ELIGIBILITY: eligibility_words,
+    AlertKind.UNREGISTERED_UNIT: unregistered_unit_words,
+    AlertKind.UNIT_MUST_APPLY: unit_must_apply_words,
+    AlertKind.UNDATED: undated_words,
+    AlertKind.UNATTRIBUTED: unattributed_words,
+    AlertKind.CONFLICT: conflict_words,
+}
+
+_SUBJECTS: Mapping[AlertKind, str] = {
+    AlertKind.ELIGIBILITY: "exams",
+    AlertKind.UNREGISTERED_UNIT: "images of an unregistered device",
+    AlertKind.UNIT_MUST_APPLY: "biopsies on a unit that is not applying",
+    AlertKind.UNDATED: "exams without a date",
+    AlertKind.UNATTRIBUTED: "exams without a unit",
+    AlertKind.CONFLICT: "other content under a known UID",
+}
+
+
+def firing_words(about: About) -> Words:
+    """Say what an alert that fires means on the day it is told."""
+    return _FIRING[about.item.kind](about)
+
+
+def resolved_words(about: About) -> Words:
+    """Say that an alert is over, and what ended it."""
+    solution, portion = about.details.get("solution", {}), about.item.portion
+    exam_day, until = read_day(solution, "exam_day"), read_day(solution, "counts_until")
+    if exam_day is None:
+        subject = f"{portion} {_SUBJECTS[about.item.kind]}".strip()
+        reason = one_line(str(solution.get("reason", ""))) or "it is no longer so"
+        return Words(headline=f"resolved: {subject}", what=f"{capital(reason)}.", why="", do=())
+    what = f"The {portion} exam of {exam_day} solved it."
+    if until is not None:
+        what += (
+            f" It counts for a testing package released up to and including {until}, {from_today(until, about.today)}."
+        )
+    if released := read_day(solution, "release_on"):
+        what += f" It lies inside the window of the testing package released on {released}."
+    return Words(headline=f"resolved: {portion} exam of {exam_day} received", what=what, why="", do=())
