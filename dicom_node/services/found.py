@@ -1,0 +1,282 @@
+"""What needs people on a given day, worked out from the index and the configuration alone.
+
+A ``Found`` is an alert as it should be, whatever was said before; ``services.review`` holds it against the alert rows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection
+
+from dicom_node.accreditation.explain import rule_sentence
+from dicom_node.accreditation.months import first_day
+from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.reminders import Severity, due_reminder, next_reminder
+from dicom_node.accreditation.standing import ReleaseState, Standing, State, standing
+from dicom_node.accreditation.units import Registry, Unit
+from dicom_node.alerts.notice import AlertKind
+from dicom_node.alerts.phrases import counted
+from dicom_node.index import exams, findings, releases
+from dicom_node.index.findings import Exams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What standings are judged by: the units, the policy, and the days before on which people are reminded."""
+
+    registry: Registry
+    policy: Policy
+    ladders: Mapping[Portion, tuple[int, ...]]
+
+    @property
+    def oldest_months(self) -> int:
+        """The longest window of the policy, in calendar months: what is older cannot count any more."""
+        return max(self.policy.months.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An alert as it should be."""
+
+    key: str
+    kind: AlertKind
+    severity: Severity
+    stage: str
+    """What people are to be told of next: the day it began, as ISO text, and a word. A later one is told again."""
+    details: Mapping[str, Any]
+    """What the words are made of, as JSON values; ``state`` tells how bad it is."""
+    unit_id: str = ""
+    portion: str = ""
+
+
+def standings_of(conn: Connection, unit: Unit, rules: Rules, today: date) -> list[Standing]:
+    """Return where a unit stands in each counting portion."""
+    counting = exams.counting(conn, unit.id)
+    packages = [version.release for version in releases.current(conn, unit.id)]
+    return [
+        standing(
+            unit,
+            portion,
+            counting[portion],
+            packages,
+            rules.policy,
+            today=today,
+            warn_days=max(rules.ladders[portion]),
+        )
+        for portion in COUNTING_PORTIONS
+    ]
+
+
+def of_unit(conn: Connection, unit: Unit, standings: Sequence[Standing], rules: Rules, today: date) -> list[Found]:
+    """Return what needs people in one unit."""
+    if any(each.state is State.RETIRED for each in standings):
+        return []
+    found = [] if unit.applying else _must_apply(conn, unit, rules, today)
+    for each in standings:
+        found += _eligibility(conn, each, standings, rules, today)
+    undated = findings.undated_exams(conn, unit.id)
+    if undated is not None and unit.applying:
+        several, flags = undated
+        found.append(
+            Found(
+                key=f"undated/{unit.id}",
+                kind=AlertKind.UNDATED,
+                severity=Severity.WARNING,
+                stage=_stage("undated", _week(several.last_received_at)),
+                details={"state": "found", "flags": list(flags)} | _told(several),
+                unit_id=unit.id,
+            )
+        )
+    return found
+
+
+def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
+    """Return what needs people and concerns no known unit."""
+    since = first_day(today, rules.oldest_months)
+    found = [
+        Found(
+            key=f"unregistered_unit/{_device(device.serial, device.station)}",
+            kind=AlertKind.UNREGISTERED_UNIT,
+            severity=Severity.CRITICAL,
+            stage=_stage("unregistered", _week(device.exams.last_received_at)),
+            details={
+                "state": "found",
+                "serial": device.serial,
+                "station": device.station,
+                "manufacturer": device.manufacturer,
+                "sender": device.sender,
+                "rule": _accredited_rule(rules.policy),
+            }
+            | _told(device.exams),
+        )
+        for device in findings.unknown_devices(conn, since)
+    ]
+    found += [
+        Found(
+            key=f"unattributed/{_sender(waiting.sender)}",
+            kind=AlertKind.UNATTRIBUTED,
+            severity=Severity.WARNING,
+            stage=_stage("unattributed", _week(waiting.exams.last_received_at)),
+            details={
+                "state": "found",
+                "sender": waiting.sender,
+                "candidates": list(waiting.candidates),
+                "doubts": list(waiting.doubts),
+            }
+            | _told(waiting.exams),
+        )
+        for waiting in findings.unattributed_exams(conn, since)
+    ]
+    found += [
+        Found(
+            key=f"conflict/{_sender(conflict.sender)}",
+            kind=AlertKind.CONFLICT,
+            severity=Severity.WARNING,
+            stage=_stage("conflict", _week(conflict.last_received_at)),
+            details={
+                "state": "found",
+                "sender": conflict.sender,
+                "count": conflict.count,
+                "studies": conflict.studies,
+            },
+        )
+        for conflict in findings.conflicts(conn)
+    ]
+    return found
+
+
+def _eligibility(
+    conn: Connection, each: Standing, standings: Sequence[Standing], rules: Rules, today: date
+) -> list[Found]:
+    """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use."""
+    ladder = rules.ladders[each.portion]
+    reminder, following = due_reminder(each, ladder, today), next_reminder(each, ladder, today)
+    if reminder is not None:
+        key, stage, severity = reminder.key, _stage(reminder.stage, reminder.on), reminder.severity
+    elif each.state is State.MISSING and any(other.newest is not None for other in standings):
+        key, stage, severity = f"eligibility/{each.unit}/{each.portion}/missing", _stage("missing"), Severity.WARNING
+    else:
+        return []
+    release = each.release
+    planned = release is not None and release.state is ReleaseState.PLANNED
+    details = {
+        "state": each.state.value,
+        "rule": rule_sentence(rules.policy, each.portion),
+        "policy_id": each.policy_id,
+        "months": rules.policy.months[each.portion],
+        "exam_id": each.newest.exam_id if each.newest else "",
+        "exam_day": _iso(each.newest.day if each.newest else None),
+        "cutoff": _iso(each.cutoff),
+        "last_release": _iso(each.last_release),
+        "release_on": _iso(release.released_on if release and not planned else None),
+        "planned_on": _iso(release.released_on if release and planned else None),
+        "counts_for_planned": each.counts_for_planned,
+        "window_first": _iso(each.window_first),
+        "window_last": _iso(each.window_last),
+        "next_on": _iso(following.on if following else None),
+        "also": _also(conn, each, standings, rules, today),
+    }
+    return [
+        Found(
+            key=key,
+            kind=AlertKind.ELIGIBILITY,
+            severity=severity,
+            stage=stage,
+            details=details,
+            unit_id=each.unit,
+            portion=each.portion.value,
+        )
+    ]
+
+
+def _also(conn: Connection, each: Standing, standings: Iterable[Standing], rules: Rules, today: date) -> list[str]:
+    """Say what is worth knowing beside an alert: the other portion, and exams nobody could place."""
+    sentences = [_in_short(other) for other in standings if other.portion is not each.portion]
+    waiting = findings.waiting_for(conn, each.unit, first_day(today, rules.oldest_months))
+    if waiting:
+        shown = ", ".join(waiting[: findings.SHOWN])
+        sentences.append(
+            f"{counted(len(waiting), 'exam')} that nobody could place may be of this unit; look first at {shown} "
+            "(dicom-node exams show EXAM)."
+        )
+    return [sentence for sentence in sentences if sentence]
+
+
+def _in_short(each: Standing) -> str:
+    name = each.portion.value.capitalize()
+    if each.newest is None:
+        return f"{name}: no exam on file."
+    if each.counts_until is not None:
+        return f"{name}: the newest exam, of {each.newest.day}, counts until {each.counts_until}."
+    if each.state is State.SECURED and each.release is not None:
+        return (
+            f"{name}: the exam of {each.newest.day} is inside the window of the package of {each.release.released_on}."
+        )
+    return ""
+
+
+def _must_apply(conn: Connection, unit: Unit, rules: Rules, today: date) -> list[Found]:
+    """Return the finding that a unit outside the accreditation is used for biopsies, or has what it takes."""
+    biopsies = findings.biopsies_on(conn, unit.id, first_day(today, rules.oldest_months))
+    assigned = {
+        attachment.id
+        for attachment in rules.registry.attachments.values()
+        if any(each.unit == unit.id and each.covers(today) for each in attachment.assignments)
+    }
+    if biopsies is None and not assigned:
+        return []
+    details: dict[str, Any] = {"rule": _accredited_rule(rules.policy)}
+    if biopsies is None:
+        stage, severity = _stage("assigned"), Severity.WARNING
+        details |= {"state": "assigned", "attachments": sorted(assigned)}
+    else:
+        several, attachments = biopsies
+        stage, severity = _stage("seen", _week(several.last_received_at)), Severity.CRITICAL
+        details |= {"state": "seen", "attachments": sorted(assigned | set(attachments))} | _told(several)
+    return [
+        Found(
+            key=f"unit_must_apply/{unit.id}",
+            kind=AlertKind.UNIT_MUST_APPLY,
+            severity=severity,
+            stage=stage,
+            details=details,
+            unit_id=unit.id,
+        )
+    ]
+
+
+def _accredited_rule(policy: Policy) -> str:
+    return (
+        "Every unit on which stereotactic biopsies are performed must be accredited, each unit that shares an "
+        f"attachment included ({policy.citation}; {policy.address})."
+    )
+
+
+def _told(several: Exams) -> dict[str, Any]:
+    return {"count": several.count, "exams": list(several.ids), "newest": _iso(several.newest_day)}
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _stage(word: str, began: date = date.min) -> str:
+    return f"{began.isoformat()} {word}"
+
+
+def _week(at: datetime) -> date:
+    """Return the Monday before the newest evidence: a finding is told again if there is more, once a week at most."""
+    return at.date() - timedelta(days=at.weekday())
+
+
+def _sender(calling_ae: str) -> str:
+    return quote(calling_ae, safe="") or "(import)"
+
+
+def _device(serial: str, station: str) -> str:
+    name, text = ("serial", serial) if serial else ("station", station)
+    return f"{name}={quote(text, safe='')}"

@@ -1,0 +1,278 @@
+"""The review: where does each unit stand, and whom must we tell?
+
+What is due is worked out from the index at each run and held against the alert rows, so a run that was missed loses
+nothing and a run too many sends nothing. The alerts of a unit, its standings and its message are saved in one
+transaction, one message for a unit and review. Sending is ``services.dispatch``.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from dicom_node.accreditation.reminders import Severity
+from dicom_node.accreditation.standing import Standing
+from dicom_node.alerts.channels import Channel
+from dicom_node.alerts.notice import URGENCY, AlertKind, NoticeKind
+from dicom_node.index import alerts, findings, outbox, standings, state
+from dicom_node.index.alerts import FIRING, RESOLVED, Alert
+from dicom_node.index.engine import Index
+from dicom_node.logs import get_logger
+from dicom_node.services.found import Found, Rules, of_site, of_unit, standings_of
+from dicom_node.services.solutions import solution
+
+log = get_logger(__name__)
+
+LAST_REVIEW = "last_review_at"
+"""Name of the node's fact that holds when all units were reviewed last, as ISO text in UTC."""
+
+_BADNESS = ("", "found", "assigned", "missing", "nearing", "seen", "short", "lapsed")
+"""How bad the state of an alert is; an acknowledgement ends when it gets worse."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewResult:
+    """What a review found and did."""
+
+    standings: tuple[Standing, ...]
+    opened: tuple[str, ...]
+    """Keys of the alerts that fire and did not before."""
+    resolved: tuple[str, ...]
+    """Keys of the alerts that are over."""
+    queued: tuple[str, ...]
+    """Keys of the messages that were queued."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is so, held against the alert rows of one unit."""
+
+    due: tuple[Found, ...]
+    """Of what is found: what people are to be told now."""
+    over: tuple[Alert, ...]
+    """Alerts that fire and are no longer so."""
+    good_news: tuple[Alert, ...]
+    """Of those: what people were told of, and nothing like it is left."""
+
+
+def review(
+    index: Index,
+    rules: Rules,
+    channels: Sequence[Channel],
+    *,
+    today: date,
+    now: datetime,
+    unit_ids: Collection[str] | None = None,
+    digest: str = "off",
+    quiet_since: datetime | None = None,
+) -> ReviewResult:
+    """Review units on the local day ``today``, save what is so, and queue what people must be told.
+
+    ``unit_ids`` limits the review to these units, "" being all that concerns no known unit; None is a full review,
+    which also queues the digest ("off", "daily" or "weekly") and records that it took place. With ``quiet_since``,
+    exams that got nothing after it are marked as reviewed.
+    """
+    with index.read() as conn:
+        alerting = {alert.unit_id for alert in alerts.list_alerts(conn, state=FIRING)}
+    wanted = {*rules.registry.units, *alerting, ""} if unit_ids is None else set(unit_ids)
+    results = []
+    for unit_id in sorted(wanted):
+        with index.write() as conn:
+            results.append(_review_unit(conn, rules, channels, unit_id, today=today, now=now))
+            if quiet_since is not None:
+                findings.mark_reviewed(conn, unit_id, quiet_since, now)
+    queued = [key for result in results for key in result.queued]
+    if unit_ids is None:
+        with index.write() as conn:
+            standings.forget_all_but(conn, rules.registry.units)
+            queued += _queue_digest(conn, channels, digest, today, now)
+            state.put(conn, LAST_REVIEW, now.isoformat())
+    whole = ReviewResult(
+        standings=tuple(each for result in results for each in result.standings),
+        opened=tuple(key for result in results for key in result.opened),
+        resolved=tuple(key for result in results for key in result.resolved),
+        queued=tuple(queued),
+    )
+    log.info(
+        "review.done",
+        units=len(wanted),
+        opened=len(whole.opened),
+        resolved=len(whole.resolved),
+        queued=len(whole.queued),
+    )
+    return whole
+
+
+def review_settled(
+    index: Index,
+    rules: Rules,
+    channels: Sequence[Channel],
+    *,
+    today: date,
+    now: datetime,
+    settle: timedelta,
+) -> ReviewResult | None:
+    """Review the units of exams that got nothing for the time ``settle``; None when there are none."""
+    with index.read() as conn:
+        unit_ids = findings.units_to_review(conn, now - settle)
+    if not unit_ids:
+        return None
+    return review(index, rules, channels, today=today, now=now, unit_ids=unit_ids, quiet_since=now - settle)
+
+
+def last_review(conn: Connection) -> datetime | None:
+    """Return when all units were reviewed last, None when they never were."""
+    text = state.get(conn, LAST_REVIEW)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def whats_so(conn: Connection, rules: Rules, unit_id: str, today: date) -> tuple[list[Standing], list[Found]]:
+    """Return where a unit stands and what needs people there; of "" and of a unit that is not configured: nothing."""
+    if unit_id == "":
+        return [], of_site(conn, rules, today)
+    unit = rules.registry.units.get(unit_id)
+    if unit is None:
+        return [], []
+    found = standings_of(conn, unit, rules, today)
+    return found, of_unit(conn, unit, found, rules, today)
+
+
+def compare(found: Sequence[Found], firing: Sequence[Alert], today: date) -> Comparison:
+    """Hold what is found in one unit against the alerts that fire there."""
+    known = {alert.key: alert for alert in firing}
+    still = {each.key for each in found}
+    still_like = {(each.kind, each.portion) for each in found if each.kind is AlertKind.ELIGIBILITY}
+    over = tuple(alert for alert in firing if alert.key not in still)
+    return Comparison(
+        due=tuple(each for each in found if _is_due(each, known.get(each.key), today)),
+        over=over,
+        good_news=tuple(alert for alert in over if alert.stage and (alert.kind, alert.portion) not in still_like),
+    )
+
+
+def message_key(kind: str, unit_id: str, told: Sequence[tuple[Alert, str]]) -> str:
+    """Return the key of the message that tells of these alerts at these stages: the same for the same content."""
+    parts = sorted(f"{alert.key}\0{stage}\0{alert.opening}" for alert, stage in told)
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return f"{kind}/{unit_id or '(site)'}/{digest}"
+
+
+def recipients_of(channels: Sequence[Channel], severity: Severity) -> list[tuple[str, str]]:
+    """Return ``(channel, recipient)`` of everybody a message of this severity goes to."""
+    return [
+        (channel.name, recipient)
+        for channel in channels
+        if URGENCY.index(channel.min_severity) <= URGENCY.index(severity)
+        for recipient in channel.recipients
+    ]
+
+
+def _review_unit(
+    conn: Connection, rules: Rules, channels: Sequence[Channel], unit_id: str, *, today: date, now: datetime
+) -> ReviewResult:
+    stand, found = whats_so(conn, rules, unit_id, today)
+    firing = alerts.list_alerts(conn, state=FIRING, unit_id=unit_id)
+    compared = compare(found, firing, today)
+    rows = {
+        each.key: alerts.raise_alert(
+            conn,
+            key=each.key,
+            kind=each.kind,
+            unit_id=unit_id,
+            portion=each.portion,
+            severity=each.severity,
+            details=each.details,
+            now=now,
+        )
+        for each in found
+    }
+    for alert in compared.over:
+        alerts.resolve_alert(conn, alert.id, solution=solution(alert, stand), now=now)
+    if unit_id in rules.registry.units:
+        standings.save(conn, unit_id, stand, today)
+    known = {alert.key for alert in firing}
+    return ReviewResult(
+        standings=tuple(stand),
+        opened=tuple(key for key in rows if key not in known),
+        resolved=tuple(alert.key for alert in compared.over),
+        queued=tuple(_queue_message(conn, channels, unit_id, compared, rows, now=now)),
+    )
+
+
+def _queue_message(
+    conn: Connection,
+    channels: Sequence[Channel],
+    unit_id: str,
+    compared: Comparison,
+    rows: dict[str, Alert],
+    *,
+    now: datetime,
+) -> list[str]:
+    """Queue one message with all that people must be told of a unit; returns its key, nothing when there is no news."""
+    due = [(rows[each.key], each.stage) for each in compared.due]
+    told = due + [(alert, RESOLVED) for alert in compared.good_news]
+    if not told:
+        return []
+    kind = NoticeKind.FIRING if due else NoticeKind.RESOLVED
+    severity = max((Severity(alert.severity) for alert, _ in due or told), key=URGENCY.index)
+    key = message_key(kind, unit_id, told)
+    is_new = outbox.queue(
+        conn,
+        key=key,
+        kind=kind,
+        unit_id=unit_id,
+        severity=severity,
+        alerts=[(alert.id, stage) for alert, stage in told],
+        recipients=recipients_of(channels, severity),
+        now=now,
+    )
+    if not is_new:
+        return []
+    for alert, stage in due:
+        alerts.note_stage(conn, alert.id, stage)
+    return [key]
+
+
+def _queue_digest(conn: Connection, channels: Sequence[Channel], digest: str, today: date, now: datetime) -> list[str]:
+    if digest == "off":
+        return []
+    key = digest_key(digest, today)
+    is_new = outbox.queue(
+        conn,
+        key=key,
+        kind=NoticeKind.DIGEST,
+        unit_id="",
+        severity=Severity.INFO,
+        alerts=(),
+        recipients=recipients_of(channels, Severity.INFO),
+        now=now,
+    )
+    return [key] if is_new else []
+
+
+def digest_key(digest: str, today: date) -> str:
+    """Return the key of the digest of the day's week, which begins on Monday, or of the day."""
+    if digest == "daily":
+        return f"digest/{today}"
+    year, week, _ = today.isocalendar()
+    return f"digest/{year}-W{week:02d}"
+
+
+def _is_due(found: Found, known: Alert | None, today: date) -> bool:
+    if known is None or known.stage == "":
+        return known is None or not _is_acknowledged(known, found, today)
+    # Stages begin with a day. One that lies ahead was sent while the clock was wrong, and says nothing.
+    later = found.stage > known.stage or (found.stage != known.stage and known.stage[:10] > today.isoformat())
+    return later and not _is_acknowledged(known, found, today)
+
+
+def _is_acknowledged(alert: Alert, found: Found, today: date) -> bool:
+    if alert.acknowledged_at is None:
+        return False
+    if alert.acknowledged_until is not None and alert.acknowledged_until < today:
+        return False
+    state_now, state_then = str(found.details["state"]), alert.acknowledged_state
+    worse = state_then not in _BADNESS or _BADNESS.index(state_now) > _BADNESS.index(state_then)
+    return not worse
