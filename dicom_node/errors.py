@@ -47,6 +47,10 @@ class InvalidQueryError(SenderError):
     """A C-FIND identifier breaks a rule of PS3.4 C.4.1: hierarchy, level, or a value that is no legal key."""
 
 
+class QueryLimitError(SenderError):
+    """A query has more matches, or takes longer, than the node gives to one; what was answered so far is right."""
+
+
 class HostError(NodeError):
     """The machine lends too little: no space, a volume not mounted, an I/O error. Trying again later may work."""
 

@@ -1,8 +1,8 @@
 """The identifier of one C-FIND answer: a record of decoded texts into bytes, in a character set that holds all of it.
 
 PS3.4 C.4.1.1.3.2: what was asked comes back, with an empty value where none is known, and Query/Retrieve Level and
-where the objects can be had from. Specific Character Set (0008,0005) is in every answer: the one the request named where it
-expresses the answer, else ISO_IR 100, else ISO_IR 192.
+where the objects can be had from. Specific Character Set (0008,0005) is in every answer: the one the request named
+where it expresses the answer, else ISO_IR 100, else ISO_IR 192.
 """
 
 import zlib

@@ -1,0 +1,85 @@
+"""Answer a query: the records that match, page by page, within what the node gives to one query."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from dicom_node.accreditation.months import counts_until
+from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.standing import ReleaseState, release_in_force
+from dicom_node.accreditation.units import Registry
+from dicom_node.dicom.query import Query
+from dicom_node.errors import QueryLimitError
+from dicom_node.index import releases
+from dicom_node.index.engine import Index
+from dicom_node.index.find import CountsUntil, FoundRecord, find_pages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindLimits:
+    """What one query may have."""
+
+    matches: int = 10_000
+    """Answers, 1 and up; a query with more ends with a failure after this many."""
+    seconds: float = 60.0
+    """Time from its start, by the monotonic clock, for all that is not waiting for the peer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindService:
+    """Queries of the index. ``registry`` and ``policy`` are asked at each query, as they may be reloaded."""
+
+    index: Index
+    registry: Callable[[], Registry]
+    policy: Callable[[], Policy]
+    today: Callable[[], date]
+    """The facility's calendar day."""
+    limits: FindLimits = FindLimits()
+
+    def find(self, query: Query) -> Iterator[list[FoundRecord]]:
+        """Yield the matching records in pages, some of them empty; nothing is open in the index between two.
+
+        The caller stops by not asking on. Raises QueryLimitError when the limits are reached, after what was found by
+        then, and DatabaseError.
+        """
+        today = self.today()
+        left, searched = self.limits.matches, 0.0
+        pages = find_pages(self.index, query, counts_until=self._countdown(query, today), today=today)
+        while True:
+            began = time.monotonic()
+            page = next(pages, None)
+            if page is None:
+                return
+            searched += time.monotonic() - began
+            if len(page) > left:
+                yield page[:left]
+                raise QueryLimitError(f"more than {self.limits.matches} matches; ask for less")
+            left -= len(page)
+            yield page
+            if searched > self.limits.seconds:
+                raise QueryLimitError(f"searched longer than {self.limits.seconds:g} s; ask for less")
+
+    def _countdown(self, query: Query, today: date) -> CountsUntil:
+        """Return how long an exam counts: empty where nothing ages, as the standing of its unit has it."""
+        if query.keywords.isdisjoint({"DaysLeft", "CountsUntil"}):
+            return lambda _unit_id, _portion, _day: None
+        months, ageing = self.policy().months, self._ageing_units(today)
+
+        def until(unit_id: str, portion: str, day: date) -> date | None:
+            return counts_until(day, months[Portion(portion)]) if unit_id in ageing else None
+
+        return until
+
+    def _ageing_units(self, today: date) -> frozenset[str]:
+        """Return the units whose exams age: in service, applying, and with no testing package released."""
+        with self.index.read() as conn:
+            packages = releases.current(conn)
+        ageing = set()
+        for unit in self.registry().units.values():
+            release = release_in_force(package.release for package in packages if package.unit_id == unit.id)
+            retired = unit.retired_on is not None and unit.retired_on < today
+            if unit.applying and not retired and (release is None or release.state is ReleaseState.PLANNED):
+                ageing.add(unit.id)
+        return frozenset(ageing)
