@@ -14,7 +14,7 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: $(RUN) ## start the node on this machine alone, with the example configuration and its data in ./var
-	@exec $(BIN)/dicom-node serve
+	@exec $(BIN)/dicom-node serve --create
 
 demo: $(RUN) ## play months of exams against a throw-away node in under a minute
 	@exec $(BIN)/dicom-node demo

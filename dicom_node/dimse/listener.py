@@ -17,7 +17,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Admission, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
 from dicom_node.errors import NodeError
-from dicom_node.logs import get_logger
+from dicom_node.logs import get_logger, silence_pynetdicom
 
 log = get_logger(__name__)
 
@@ -54,6 +54,7 @@ class Listener:
 
     def __init__(self, address: tuple[str, int], *, wire: Wire, capacity: Capacity) -> None:
         """Bind the address at once; port 0 takes a free one. Raises NodeError when it cannot be bound."""
+        silence_pynetdicom()
         ae = AE()
         # Deadlines are the receiver's, by the monotonic clock; admission and counting are the listener's.
         ae.network_timeout = None
