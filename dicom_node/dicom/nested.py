@@ -22,7 +22,7 @@ REJECTIONS = frozenset({"113001", "113037", "113038", "113039"})
 """DCM codes of document titles that reject what they refer to (PS3.16 CID 7011): for quality, for patient safety, as
 an incorrect worklist entry, as data past retention."""
 
-_CONTENT = {
+CONTENT_ATTRIBUTES = {
     "121012": "DeviceObserverUID",
     "121013": "DeviceObserverName",
     "121014": "DeviceObserverManufacturer",
@@ -163,11 +163,11 @@ class Nested:
         }
 
     def _content(self) -> dict[str, str]:
-        """Return the content items of `_CONTENT`; of dates the earliest."""
+        """Return the content items of `CONTENT_ATTRIBUTES`; of dates the earliest."""
         texts: dict[str, dict[str, None]] = {}
         for place in self._descend(self._root, ("ContentSequence",)):
             for concept in self._items(place, "ConceptNameCodeSequence"):
-                name = _CONTENT.get(self._code(concept))
+                name = CONTENT_ATTRIBUTES.get(self._code(concept))
                 if name is not None:
                     text = next(filter(None, (self._text(place, k) for k in ("TextValue", "UID", "DateTime"))), "")
                     texts.setdefault(name, {})[text] = None

@@ -4,6 +4,7 @@ These checks run on the raw data and pass over what is malformed, so that they s
 wrong: a person mends everything at once.
 """
 
+import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from dicom_node.accreditation.policies import LATEST, load_policies
 from dicom_node.accreditation.units import Identity
+from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.settings.devices import ConfigTable, IdentityTable, PeerTable, SenderTable
 from dicom_node.settings.lines import KeyPath
 from dicom_node.settings.model import LimitsTable, NodeTable
 from dicom_node.settings.secrets import is_exposed, secret_problem
-from dicom_node.settings.values import FilePath, unset_variable
+from dicom_node.settings.values import ASSOCIATION_FIELDS, FilePath, unset_variable
 
 _Table = TypeVar("_Table", bound=ConfigTable)
 
@@ -56,6 +58,7 @@ def cross_check(data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Fin
         *_limits(data, context),
         *_files(data, context),
         *_idle_parts(data),
+        *_misspelt_keywords(data),
     ]
 
 
@@ -245,3 +248,30 @@ def _idle_parts(data: Mapping[str, Any]) -> Iterator[Finding]:
         if name not in ruled and isinstance(attachment, dict) and not {"assigned", "attribute"} & attachment.keys():
             message = f"nothing ties it to a unit; write [[attachments.{name}.assigned]] with unit"
             yield Finding(path=("attachments", name), message=message, is_warning=True)
+
+
+def _misspelt_keywords(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find conditions on attributes that no header could ever have."""
+    named: list[tuple[KeyPath, object]] = []
+    for name, attachment in _table(data, "attachments").items():
+        for position, entry in _tables(attachment, "attribute"):
+            named.append((("attachments", name, "attribute", position, "keyword"), entry.get("keyword")))
+    for position, rule in _tables(data, "rules"):
+        named += [(("rules", position, "when", keyword), keyword) for keyword in _table(rule, "when")]
+    unusual = [
+        (path, keyword)
+        for path, keyword in named
+        if isinstance(keyword, str) and ":" not in keyword and keyword not in {*BY_KEYWORD, *ASSOCIATION_FIELDS}
+    ]
+    if not unusual:
+        return
+    from pydicom.datadict import keyword_dict  # noqa: PLC0415 - a quarter of a second that only unusual keywords cost
+
+    from dicom_node.dicom.nested import CONTENT_ATTRIBUTES  # noqa: PLC0415 - as above
+
+    known = {*keyword_dict, *CONTENT_ATTRIBUTES.values()}
+    for path, keyword in unusual:
+        if not known.issuperset(keyword.split(".")):
+            near = difflib.get_close_matches(keyword, [*BY_KEYWORD, *known], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "write a keyword of the data dictionary (PS3.6)"
+            yield Finding(path=path, message=f"no attribute has this keyword; {hint}", is_warning=True)

@@ -25,9 +25,11 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d)")
 _DURATION_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-_KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]+")
+_KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]+(\.[A-Z][A-Za-z0-9]+)?")
 _PRIVATE_KEY = re.compile(r"[^:\\]{1,64}:[0-9A-Fa-f]{4},[0-9A-Fa-f]{2}")
-_ASSOCIATION_FIELDS = ("calling_ae", "called_ae", "peer_address")
+
+ASSOCIATION_FIELDS = ("calling_ae", "called_ae", "peer_address")
+"""What a rule may look at besides the attributes of a header."""
 _MAIL_ADDRESS = re.compile(r"[^\s@<>,;\"]+@[A-Za-z0-9.-]+")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
@@ -211,11 +213,14 @@ def check_id(value: str) -> str:
 
 def check_attribute(value: str) -> str:
     """Check the name of what a rule looks at: a keyword, a private element, or a field of the association."""
-    if value in _ASSOCIATION_FIELDS or _KEYWORD.fullmatch(value) or _PRIVATE_KEY.fullmatch(value):
+    if value in ASSOCIATION_FIELDS or _KEYWORD.fullmatch(value):
         return value
+    if _PRIVATE_KEY.fullmatch(value):
+        creator, _, tag = value.rpartition(":")
+        return f"{creator}:{tag.upper()}"
     raise ValueError(
         f"{value!r} names no attribute; write a keyword such as StationName, a private element such as "
-        f'"IMS s.r.l. Biopsy Private Code:1269,01", or {", ".join(_ASSOCIATION_FIELDS)}'
+        f'"IMS s.r.l. Biopsy Private Code:1269,01", or {", ".join(ASSOCIATION_FIELDS)}'
     )
 
 

@@ -345,3 +345,27 @@ def test_a_unit_is_not_retired_before_it_was_installed(tmp_path: Path) -> None:
     days = "retired_on = 2026-02-01\ninstalled_on = 2026-02-02\n"
     found = only_problem(tmp_path, SMALL + UNIT.replace("[[units.prone1.identity", days + "[[units.prone1.identity"))
     assert found.endswith("units.prone1: retired_on 2026-02-01 is before installed_on 2026-02-02; mend one of them")
+
+
+def test_a_keyword_that_no_attribute_has_is_a_warning(tmp_path: Path) -> None:
+    rule = RULE.format(when='StationNam = "A"', sets='unit = "prone1"')
+    (warning,) = load(tmp_path, SMALL + UNIT + rule).warnings
+    assert "rules.0.when.StationNam: no attribute has this keyword; did you mean 'StationName'?" in warning
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "StationName",
+        "GantryID",
+        "calling_ae",
+        "ContributingSourcesSequence.DeviceSerialNumber",
+        "DateTimeStarted",
+        "X:1269,0a",
+    ],
+)
+def test_a_rule_may_look_at_whatever_is_read_from_a_header(tmp_path: Path, name: str) -> None:
+    rule = RULE.format(when=f'"{name}" = "A"', sets='unit = "prone1"')
+    loaded = load(tmp_path, SMALL + UNIT + rule)
+    assert loaded.warnings == ()
+    assert loaded.settings.registry().rules[0].conditions[0].name == name.replace("0a", "0A")
