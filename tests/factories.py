@@ -14,6 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
@@ -47,11 +50,18 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     return ds
 
 
+def put(ds: Dataset, keyword: str, value: Any) -> None:
+    """Set an element, also to a value that its VR forbids."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    ds[tag] = DataElement(tag, dictionary_VR(tag)[:2], value, validation_mode=IGNORE)
+
+
 def item(**elements: Any) -> Dataset:
     """Return a sequence item with the given elements."""
     ds = Dataset()
     for keyword, value in elements.items():
-        setattr(ds, keyword, value)
+        put(ds, keyword, value)
     return ds
 
 
@@ -118,7 +128,7 @@ def _set_elements(ds: Dataset, elements: dict[str, Any]) -> Dataset:
             if keyword in ds:
                 delattr(ds, keyword)
         else:
-            setattr(ds, keyword, value)
+            put(ds, keyword, value)
     return ds
 
 
