@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Stage(StrEnum):
-    """Step of a stereotactic biopsy that an image shows (PS3.3 C.8.11.7.1.4, Image Type value 3, and its field variants)."""
+    """Step of a stereotactic biopsy that an image shows (PS3.3 C.8.11.7.1.4, Image Type value 3, and the like)."""
 
     SCOUT = "scout"
     STEREO_PAIR = "stereo-pair"

@@ -20,7 +20,10 @@ class UnitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One way a device shows itself. Empty fields say nothing; each field that is set is evidence of its own strength."""
+    """One way a device shows itself. Empty fields say nothing; each field set is evidence of its own strength.
+
+    AE title and hosts are one piece of evidence, and so are serial and manufacturer, and station name and institution.
+    """
 
     ae_title: str = ""
     hosts: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -43,7 +46,9 @@ class Unit:
     applying: bool = True
     """False: the unit is not part of the accreditation; it is watched for biopsies all the same."""
     installed_on: date | None = None
+    """First day in service; an exam dated before it is taken as undated."""
     retired_on: date | None = None
+    """Last day in service."""
     phantom_patient_ids: tuple[str, ...] = ()
     """Shell patterns (``*``, ``?``, case-insensitive) on the whole Patient ID."""
     phantom_words: tuple[str, ...] = ()
@@ -105,7 +110,9 @@ class Sender:
 class Condition:
     """One condition of a rule on one attribute or association field; exactly one of the tests is set.
 
-    ``name`` is a keyword, a private key ``creator:gggg,ee``, or ``calling_ae``, ``called_ae``, ``peer_address``.
+    ``name`` is a keyword, a private key ``creator:gggg,ee``, or ``calling_ae``, ``called_ae``, ``peer_address``. Of an
+    attribute with several values, the whole text (joined by a backslash) or any one value may pass the test. An
+    attribute without a value passes no test but ``present`` false.
     """
 
     name: str
@@ -117,11 +124,16 @@ class Condition:
     """With ``highest``: a range of text, both ends included, compared as numbers when both ends are numbers."""
     highest: str | None = None
     present: bool | None = None
+    """True: the attribute has a value. False: it is absent or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An ordered rule of the site: when every condition holds, what is set in it is so."""
+    """An ordered rule of the site: when every condition holds, what is set in it is so.
+
+    Of the rules that hold, the first that sets a unit decides the unit, the first that sets an attachment the
+    attachment, the first that sets a portion the portion. A rule without conditions holds for every instance.
+    """
 
     name: str
     conditions: tuple[Condition, ...]
