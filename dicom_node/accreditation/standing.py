@@ -1,27 +1,61 @@
-"""Where a unit stands in each portion on a given day."""
+"""Where a unit stands in each portion on a given day.
 
-from dataclasses import dataclass
+What ages depends on the testing package (the *release*):
+
+- none, or one that is only planned: the exams age. The window slides with each day, and the newest exam is counted down
+  to the last day on which a package may be released and still admit it.
+- recorded: nothing ages. The window is frozen at the release date; a portion without an exam inside is counted down to
+  the package's due date.
+- submitted, passed, deficient, closed: nothing ages and nothing is counted down. The state is ``secured`` when an exam
+  lies inside the window, else ``ok``: what was submitted may never have passed through this node.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
+from dicom_node.accreditation.months import admits, counts_until, first_day, last_day, last_release
+from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.units import Unit
 
 
 class State(StrEnum):
-    """Standing of a unit and portion, from best to worst in the order of ``SEVERITY``."""
+    """Standing of a unit in a portion."""
 
     OK = "ok"
+    """The newest exam counts, and will for longer than the warning days; or nothing is due at all."""
     NEARING = "nearing"
+    """The newest exam counts, and the day it is counted down to is within the warning days or just past."""
     LAPSED = "lapsed"
+    """A package released today would admit no exam of the unit."""
     MISSING = "missing"
+    """The unit never had an exam of the portion."""
     SECURED = "secured"
+    """An exam lies inside the window of the package."""
     SHORT = "short"
+    """No exam lies inside the window of the recorded package."""
     RETIRED = "retired"
     NOT_REQUIRED = "not required"
+    """The unit is not applying for accreditation."""
+
+
+SEVERITY = (
+    State.NOT_REQUIRED,
+    State.RETIRED,
+    State.SECURED,
+    State.OK,
+    State.NEARING,
+    State.MISSING,
+    State.LAPSED,
+    State.SHORT,
+)
+"""States from best to worst. A package that is out and short has a due date running, so it is the worst."""
 
 
 class ReleaseState(StrEnum):
-    """Life of a testing package (a release) of a unit."""
+    """Life of a testing package (a release) of a unit, in its order."""
 
     PLANNED = "planned"
     RECORDED = "recorded"
@@ -61,14 +95,105 @@ class Standing:
     counts_until: date | None
     """The exam's date plus the policy's months, clamped: the day reminders count to. None when nothing ages."""
     last_release: date | None
-    """The latest release date whose window admits the exam."""
+    """The latest release date whose window admits the exam. None when nothing ages."""
     days_left: int | None
-    """Days from today to what is counted down (``counts_until``, or the due date when short); negative once past."""
+    """Days from today to ``cutoff``; negative once past."""
     cutoff: date | None
-    """What is counted down to."""
+    """What is counted down to: ``counts_until``, or the window's last day when short."""
     release: Release | None
+    """The release in force."""
     window_first: date | None
+    """First exam day, included, that the release in force admits."""
     window_last: date | None
+    """Last exam day, included, that the release in force admits: its due date where one is recorded."""
     policy_id: str
     counts_for_planned: bool | None = None
-    """With a planned release: would the newest exam still count for it?"""
+    """With a planned release: would the newest exam still count for it? None without a plan or an exam."""
+
+
+def standing(
+    unit: Unit,
+    portion: Portion,
+    exams: Iterable[CountingExam],
+    releases: Iterable[Release],
+    policy: Policy,
+    *,
+    today: date,
+    warn_days: int,
+) -> Standing:
+    """Tell where ``unit`` stands in ``portion`` on the local day ``today``.
+
+    ``exams`` are the unit's counting exams of the portion, ``releases`` its testing packages, both in any order. An
+    exam later than ``today`` does not count yet. Whether an exam still counts is decided by the rule alone
+    (``last_release``); the countdown runs to ``counts_until``, up to three days earlier, so that a warning is never
+    late. ``warn_days`` is the number of days before the cutoff, that day included, from which the state is ``nearing``.
+    """
+    months = policy.months[portion]
+    past = sorted((exam for exam in exams if exam.day <= today), key=lambda exam: (exam.day, exam.exam_id))
+    newest = past[-1] if past else None
+    release = release_in_force(releases)
+    window_last = None if release is None else release.due_on or last_day(release.released_on, months)
+    still = Standing(
+        unit=unit.id,
+        portion=portion,
+        state=State.OK,
+        newest=newest,
+        counts_until=None,
+        last_release=None,
+        days_left=None,
+        cutoff=None,
+        release=release,
+        window_first=None if release is None else first_day(release.released_on, months),
+        window_last=window_last,
+        policy_id=policy.id,
+    )
+    if unit.retired_on is not None and unit.retired_on < today:
+        return replace(still, state=State.RETIRED)
+    if not unit.applying:
+        return replace(still, state=State.NOT_REQUIRED)
+    if release is not None and window_last is not None and release.state is not ReleaseState.PLANNED:
+        inside = [e for e in past if admits(e.day, release.released_on, months, due=release.due_on)]
+        if inside:
+            return replace(still, state=State.SECURED, newest=inside[-1])
+        if release.state is not ReleaseState.RECORDED:
+            return still
+        return replace(still, state=State.SHORT, cutoff=window_last, days_left=(window_last - today).days)
+    if newest is None:
+        return replace(still, state=State.MISSING)
+    cutoff = counts_until(newest.day, months)
+    latest = last_release(newest.day, months)
+    still_counts = State.NEARING if (cutoff - today).days <= warn_days else State.OK
+    planned = None if release is None else admits(newest.day, release.released_on, months, due=release.due_on)
+    return replace(
+        still,
+        state=still_counts if today <= latest else State.LAPSED,
+        counts_until=cutoff,
+        last_release=latest,
+        cutoff=cutoff,
+        days_left=(cutoff - today).days,
+        counts_for_planned=planned,
+    )
+
+
+def release_in_force(releases: Iterable[Release]) -> Release | None:
+    """Return the newest release that is not closed, else the newest closed one, else None.
+
+    Of two with the same date the one further on in its life is taken.
+    """
+    lives = list(ReleaseState)
+    return max(
+        releases, default=None, key=lambda r: (r.state is not ReleaseState.CLOSED, r.released_on, lives.index(r.state))
+    )
+
+
+def worst(standings: Iterable[Standing]) -> Standing:
+    """Return the worst standing of a unit's portions; of equally bad ones that with the earliest cutoff.
+
+    :raises ValueError: there is no standing.
+    """
+    return max(standings, key=lambda s: (SEVERITY.index(s.state), -(s.cutoff or date.max).toordinal()))
+
+
+def earliest_cutoff(standings: Iterable[Standing]) -> date | None:
+    """Return a unit's cutoff: the earliest of its portions, whichever portion is the worst; None when none runs."""
+    return min((s.cutoff for s in standings if s.cutoff is not None), default=None)

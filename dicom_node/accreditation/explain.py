@@ -1,0 +1,283 @@
+"""The arithmetic of a standing in plain words: the rule, the window, the countdown, and each exam with its reason."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from dicom_node.accreditation.months import admits, first_day, last_day
+from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.units import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamOnFile:
+    """An exam of the unit, counting or not, as the index knows it."""
+
+    exam_id: str
+    portion: Portion
+    day: date | None
+    source: str = ""
+    """Attribute the day came from."""
+    flags: tuple[str, ...] = ()
+    excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether an exam counts, and why."""
+
+    exam_id: str
+    day: date | None
+    counts: bool
+    why: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The arithmetic for one unit and portion on one day."""
+
+    unit: str
+    portion: Portion
+    policy_id: str
+    today: date
+    state: State
+    days_left: int | None
+    asked_release: date | None
+    """The release date somebody asked about, beside the ones on record."""
+    sentences: tuple[str, ...]
+    exams: tuple[Verdict, ...]
+    """Newest first, undated last."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the explanation as JSON values: dates as ISO text."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def explain(
+    unit: Unit,
+    standing: Standing,
+    policy: Policy,
+    exams: Iterable[ExamOnFile],
+    *,
+    today: date,
+    release: date | None = None,
+) -> Explanation:
+    """Explain ``standing``, which was computed for ``today`` under ``policy``.
+
+    ``exams`` are all exams of the unit that are worth a reason, those that do not count too. With ``release`` the
+    question is whether they would count for a package released that day; its due date is not known then.
+    """
+    portion, months = standing.portion, policy.months[standing.portion]
+    window = _asked_window(standing, months, today, release)
+    verdicts = _verdicts(exams, portion, window, today)
+    sentences = [rule_sentence(policy, portion)]
+    if policy.note:
+        sentences.append(f"Note: {policy.note}")
+    sentences += standing_sentences(standing, unit, months, today)
+    if release is not None:
+        sentences.append(_asked_sentence(portion, months, window, release, verdicts))
+    return Explanation(
+        unit=unit.id,
+        portion=portion,
+        policy_id=policy.id,
+        today=today,
+        state=standing.state,
+        days_left=standing.days_left,
+        asked_release=release,
+        sentences=tuple(sentences),
+        exams=verdicts,
+    )
+
+
+def rule_sentence(policy: Policy, portion: Portion) -> str:
+    """State the rule for a portion, with its source."""
+    return (
+        f"Rule {policy.id}: {portion} exams count when performed within {_months(policy.months[portion])} of "
+        f"{policy.anchor} ({policy.citation}; {policy.address})."
+    )
+
+
+def standing_sentences(standing: Standing, unit: Unit, months: int, today: date) -> list[str]:
+    """Say what ages and what is counted down, with the arithmetic, and end with the state in words."""
+    if standing.state is State.RETIRED:
+        return [f"{unit.label} was retired after {unit.retired_on}: nothing is due."]
+    if standing.state is State.NOT_REQUIRED:
+        return [f"{unit.label} is not applying for accreditation: nothing is due."]
+    if standing.release is None or standing.release.state is ReleaseState.PLANNED:
+        return _sliding_sentences(standing, unit, months, today)
+    return _frozen_sentences(standing, unit, months)
+
+
+def _sliding_sentences(standing: Standing, unit: Unit, months: int, today: date) -> list[str]:
+    portion, newest = standing.portion, standing.newest
+    sentences = [f"No testing package of {unit.label} is recorded as released, so the window moves with the calendar."]
+    sentences.append(f"For a package released today, {_back(today, months)}: the first exam day that counts.")
+    if newest is None or standing.cutoff is None or standing.last_release is None:
+        return [*sentences, f"There never was a {portion} exam that counts."]
+    sentences.append(
+        f"The newest {portion} exam is of {newest.day}{_from_source(newest.source)}: {newest.day} plus "
+        f"{_months(months)} is {standing.cutoff}{_clamped(newest.day, standing.cutoff)}. It counts for every package "
+        f"released on or before that day, and reminders count to it."
+    )
+    if standing.last_release > standing.cutoff:
+        first_doubtful = standing.cutoff + timedelta(days=1)
+        days = f"On {first_doubtful}" if first_doubtful == standing.last_release else f"From {first_doubtful}"
+        until = "" if first_doubtful == standing.last_release else f" to {standing.last_release}"
+        sentences.append(
+            f"{days}{until} the answer hangs on how months are counted: {_back(standing.last_release, months)}, "
+            f"which still lets the exam count, while counting forward from the exam ends on {standing.cutoff}. "
+            f"Do not rely on {'that day' if until == '' else 'those days'}."
+        )
+    if standing.release is not None:
+        sentences.append(_planned_sentence(standing))
+    if standing.state is State.LAPSED:
+        sentences.append(f"A package released today, {today}, would find no {portion} exam: it has lapsed.")
+    elif standing.days_left is not None and standing.days_left < 0:
+        sentences.append(f"Today, {today}, is past {standing.cutoff}; by the rule the exam still counts.")
+    elif standing.cutoff == today:
+        sentences.append(f"Today, {today}, is the last of those days.")
+    else:
+        sentences.append(f"Today is {today}: {_days(standing.days_left or 0)} left.")
+    return sentences
+
+
+def _planned_sentence(standing: Standing) -> str:
+    assert standing.release is not None
+    outcome = "would still count" if standing.counts_for_planned else "would no longer count"
+    return (
+        f"A package is planned for {standing.release.released_on}, with a window from {standing.window_first} to "
+        f"{standing.window_last}: this exam {outcome} for it."
+    )
+
+
+def _frozen_sentences(standing: Standing, unit: Unit, months: int) -> list[str]:
+    release, portion = standing.release, standing.portion
+    assert release is not None
+    last = "its due date" if release.due_on is not None else f"{_months(months)} after the release"
+    sentences = [f"The testing package of {unit.label} was released on {release.released_on}, so nothing ages."]
+    sentences.append(
+        f"Its window is {standing.window_first} ({_back(release.released_on, months)}) to {standing.window_last} "
+        f"({last}), both days included."
+    )
+    if standing.state is State.SECURED and standing.newest is not None:
+        exam = standing.newest
+        sentences.append(f"The {portion} exam of {exam.day}{_from_source(exam.source)} lies inside: it is secured.")
+    else:
+        sentences.append(f"No {portion} exam on file lies inside.")
+    if release.state is not ReleaseState.RECORDED:
+        sentences.append(f"The package is {release.state}: nothing is counted down.")
+    elif standing.days_left is not None:
+        left = "that day is past" if standing.days_left < 0 else f"{_days(standing.days_left)} left"
+        sentences.append(f"An exam is needed on or before {standing.cutoff}: {left}.")
+    return sentences
+
+
+# The exams, held against one window.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    release: date
+    due: date | None
+    months: int
+    words: str
+
+    def admits(self, day: date) -> bool:
+        return admits(day, self.release, self.months, due=self.due)
+
+    @property
+    def first(self) -> date:
+        return first_day(self.release, self.months)
+
+    @property
+    def last(self) -> date:
+        return self.due or last_day(self.release, self.months)
+
+
+def _asked_window(standing: Standing, months: int, today: date, asked: date | None) -> _Window:
+    release = standing.release
+    if asked is not None:
+        return _Window(release=asked, due=None, months=months, words=f"a package released on {asked}")
+    if release is not None and release.state is not ReleaseState.PLANNED:
+        words = f"the package released on {release.released_on}"
+        return _Window(release=release.released_on, due=release.due_on, months=months, words=words)
+    return _Window(release=today, due=None, months=months, words="a package released today")
+
+
+def _verdicts(exams: Iterable[ExamOnFile], portion: Portion, window: _Window, today: date) -> tuple[Verdict, ...]:
+    verdicts: list[Verdict] = []
+    for exam in sorted(exams, key=lambda exam: (-(exam.day or date.min).toordinal(), exam.exam_id)):
+        counts, why = _judge(exam, portion, window, today)
+        if counts and any(verdict.counts for verdict in verdicts):
+            why += "; a newer exam decides"
+        verdicts.append(Verdict(exam_id=exam.exam_id, day=exam.day, counts=counts, why=why, flags=exam.flags))
+    return tuple(verdicts)
+
+
+def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> tuple[bool, str]:
+    if exam.excluded:
+        return False, "a person excluded it"
+    if exam.portion is Portion.UNCLEAR:
+        return False, "nobody can tell from its headers what it is; a person may classify it"
+    if exam.portion is Portion.NEITHER:
+        return False, "it is neither a clinical nor a phantom exam"
+    if exam.portion is not portion:
+        return False, f"it is a {exam.portion} exam"
+    if exam.day is None:
+        return False, "the day it was performed is not known"
+    if exam.day > today:
+        return False, f"it is dated after {today}"
+    if exam.day < window.first:
+        return False, f"{exam.day} is before {window.first}, the first day that {window.words} admits"
+    if exam.day > window.last:
+        return False, f"{exam.day} is after {window.last}, the last day that {window.words} admits"
+    return True, f"{exam.day} is within {window.first} to {window.last}, the days that {window.words} admits"
+
+
+def _asked_sentence(portion: Portion, months: int, window: _Window, release: date, verdicts: Iterable[Verdict]) -> str:
+    inside = [verdict.day for verdict in verdicts if verdict.counts]
+    answer = f"the {portion} exam of {inside[0]} would count" if inside else f"no {portion} exam on file would count"
+    return (
+        f"Were the package released on {release}, its window would be {window.first} ({_back(release, months)}) to "
+        f"{window.last}, or to the due date printed in it: {answer}."
+    )
+
+
+# Words.
+
+
+def _months(count: int) -> str:
+    return "1 calendar month" if count == 1 else f"{count} calendar months"
+
+
+def _days(count: int) -> str:
+    return "1 day is" if count == 1 else f"{count} days are"
+
+
+def _back(release: date, months: int) -> str:
+    first = first_day(release, months)
+    return f"{release} minus {_months(months)} is {first}{_clamped(release, first)}"
+
+
+def _clamped(start: date, end: date) -> str:
+    return "" if start.day == end.day else f", the last day of a month that has no day {start.day}"
+
+
+def _from_source(source: str) -> str:
+    return f" ({source})" if source else ""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
