@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from dicom_node.accreditation.explain import rule_sentence
 from dicom_node.accreditation.policies import load_policies
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.reminders import Severity
 from dicom_node.accreditation.units import Assignment, Attachment, Registry, Unit, UnitKind
 from dicom_node.alerts.channels import DELIVERED, Outcome
-from dicom_node.alerts.notice import Site
-from dicom_node.alerts.render import Message
+from dicom_node.alerts.notice import AlertKind, Item, Notice, NoticeKind, Site
+from dicom_node.alerts.render import Message, render
 from dicom_node.index.engine import Index
 from dicom_node.index.exams import exam_id
 from dicom_node.index.tables import exam, instance, series, study
@@ -149,3 +150,34 @@ def morning(day: date) -> datetime:
 def review_on(index: Index, rules: Rules, channels: Sequence[Any], day: date, **options: Any) -> ReviewResult:
     """Review on the morning of a day."""
     return review(index, rules, channels, today=day, now=morning(day), **options)
+
+
+def make_message(label: str = "Upright A, room 4", unit_id: str = "upright_a", **details: Any) -> Message:
+    """Return a message about a clinical exam of 2026-06-08 that stops counting in 14 days."""
+    item = Item(
+        alert_id=4711,
+        key=f"eligibility/{unit_id}/clinical/2026-06-08",
+        kind=AlertKind.ELIGIBILITY,
+        portion="clinical",
+        details={
+            "state": "nearing",
+            "rule": rule_sentence(POLICY, Portion.CLINICAL),
+            "months": 6,
+            "exam_day": "2026-06-08",
+            "cutoff": "2026-12-08",
+            "last_release": "2026-12-08",
+            "next_on": "2026-12-01",
+            **details,
+        },
+    )
+    notice = Notice(
+        key="firing/upright_a/0123456789abcdef",
+        kind=NoticeKind.FIRING,
+        severity=Severity.WARNING,
+        unit_id=unit_id,
+        unit_label=label,
+        items=(item,),
+        at=morning(date(2026, 11, 24)),
+        also=("Phantom: the newest exam, of 2026-11-01, counts until 2027-05-01.",),
+    )
+    return render(notice, SITE)

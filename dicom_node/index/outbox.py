@@ -101,6 +101,11 @@ def queue(
     return True
 
 
+def any_pending(conn: Connection) -> bool:
+    """Tell whether there is a delivery that has not ended."""
+    return conn.execute(select(delivery.c.id).where(delivery.c.state == PENDING).limit(1)).first() is not None
+
+
 def claim(
     conn: Connection, channel: str, *, now: datetime, today: date, lease: timedelta, urgent_only: bool = False
 ) -> Claim | None:

@@ -73,6 +73,9 @@ class Dispatcher:
 
     def run(self) -> DispatchResult:
         """Send all that is due; what fails is put back for a later run."""
+        with self._index.read() as conn:
+            if not outbox.any_pending(conn):
+                return DispatchResult()  # the common case, without the lock that stores wait for
         configured = {(channel.name, recipient) for channel in self._channels for recipient in channel.recipients}
         with self._index.write() as conn:
             outbox.cancel_all_but(conn, configured, self._clock())
