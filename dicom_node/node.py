@@ -285,6 +285,10 @@ def _fixed(settings: Settings) -> dict[str, object]:
     return {
         "node.bind": settings.node.bind,
         "node.port": settings.node.port,
-        "storage.path": settings.storage.path,
+        "node.max_associations": settings.node.max_associations,
+        "node.limits.max_connections": settings.node.limits.max_connections,
+        "node.limits.max_connections_per_address": settings.node.limits.max_connections_per_address,
+        "node.limits.max_matches": settings.node.limits.max_matches,
+        "storage": settings.storage,
         "database": settings.database,
     }
