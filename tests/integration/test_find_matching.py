@@ -7,43 +7,18 @@ from itertools import product
 from typing import Any
 
 import pytest
-from pydicom.config import IGNORE
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.accreditation.portions import Portion
-from dicom_node.dicom.identifiers import encoding_of
-from dicom_node.dicom.keys import BY_KEYWORD
-from dicom_node.dicom.query import Query, Root, parse_query
+from dicom_node.dicom.query import Query
 from dicom_node.index.engine import Index
 from dicom_node.index.find import find_pages
 from dicom_node.index.record import Entry
 from tests import reference_find
 from tests.entries import make_derivation, make_entry
-from tests.factories import encode
+from tests.querying import TODAY, ask
 
-TODAY = date(2026, 11, 23)
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
-
-
-def identifier(level: str, **keys: str) -> Dataset:
-    ds = Dataset()
-    ds.QueryRetrieveLevel = level
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    for keyword, text in keys.items():
-        key = BY_KEYWORD[keyword]
-        if key.private:
-            ds.add_new(0x00790010, "LO", "DICOM_NODE")
-        value: Any = int(text) if key.vr == "US" and text else text
-        ds.add(DataElement(key.tag, key.vr, value, validation_mode=IGNORE))
-    return ds
-
-
-def ask(level: str, root: Root = Root.STUDY, **keys: str) -> Query:
-    syntax = ImplicitVRLittleEndian
-    return parse_query(encode(identifier(level, **keys), syntax), encoding_of(syntax), root)
 
 
 def find(index: Index, query: Query, page_size: int = 3) -> list[dict[str, str]]:
