@@ -227,11 +227,11 @@ def test_a_failing_index_is_a_database_error(sqlite_index: Index) -> None:
 ATTACKS = ("' OR 1=1 --", '"; DROP TABLE study; --', "%", "_", "/%", "\\%", "%%s", ":param", "\x1b[2J", "[a-z]")
 
 
-@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "AccessionNumber", "StationName", "UnitID", "StudyID"])
-def test_an_attack_finds_nothing_and_breaks_nothing(index: Index, keyword: str) -> None:
-    known = {"PatientID": "A", "PatientName": "B", "AccessionNumber": "C", "StationName": "D"}
+def test_an_attack_finds_nothing_and_breaks_nothing(index: Index) -> None:
+    known = {"PatientID": "A", "PatientName": "B", "AccessionNumber": "C", "StationName": "D", "StudyID": "E"}
     fill(index, make_entry(derivation=make_derivation("prone1"), **known))
-    for attack in ATTACKS:
-        for text in (attack, f"{attack}*", f"*{attack}?*"):
-            assert find(index, ask("STUDY", **{keyword: text})) == []
-    assert len(find(index, ask("STUDY", **{keyword: ""}))) == 1
+    for keyword in (*known, "UnitID"):
+        for attack in ATTACKS:
+            for text in (attack, f"{attack}*", f"*{attack}?*"):
+                assert find(index, ask("STUDY", **{keyword: text})) == []
+        assert len(find(index, ask("STUDY", **{keyword: ""}))) == 1
