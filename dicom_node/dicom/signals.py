@@ -86,7 +86,7 @@ def _device_uid(facts: InstanceFacts) -> str:
 def _phantom(facts: InstanceFacts) -> Phantom | None:
     values = facts.get("DeviceSequence.CodeValue").split("\\")
     schemes = facts.get("DeviceSequence.CodingSchemeDesignator").split("\\")
-    devices = list(zip(values, schemes, strict=False))
+    devices = [device for device in zip(values, schemes, strict=False) if device[0]]
     if any(same_code(*device, _STEREOTACTIC_PHANTOM) for device in devices):
         return Phantom.STEREOTACTIC
     if any(same_code(*device, phantom) for device in devices for phantom in _PHANTOMS):
