@@ -96,8 +96,12 @@ class RawPeer:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.answer = b""
         if contexts is not None:
-            self.send(associate_request(calling, called, contexts, maximum))
-            self.answer = self.read_unit()
+            try:
+                self.send(associate_request(calling, called, contexts, maximum))
+                self.answer = self.read_unit()
+            except BaseException:
+                self.socket.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
