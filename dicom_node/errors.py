@@ -27,6 +27,10 @@ class ConfigError(OperatorError):
         self.warnings = warnings or []
 
 
+class NotPermittedError(OperatorError):
+    """The operator asked as the wrong user of the system."""
+
+
 class SenderError(NodeError):
     """The sender's instance or request is at fault; sending it again unchanged will fail again."""
 
@@ -69,6 +73,10 @@ class DrainingError(HostError):
 
 class DatabaseError(NodeError):
     """The index cannot be reached, is locked past its deadline, or is corrupt."""
+
+
+class IndexDamagedError(DatabaseError):
+    """The index file is damaged; a rebuild makes it anew."""
 
 
 class SchemaTooNewError(DatabaseError):

@@ -24,7 +24,7 @@ from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.recover import recover
-from dicom_node.services.review import last_review, review, review_settled
+from dicom_node.services.review import is_review_wanted, last_review, review, review_settled
 from dicom_node.settings import Settings
 from dicom_node.site import Site, Stores, utc_now
 
@@ -41,8 +41,12 @@ class Node:
     """A running node; ``run`` serves until it is told to stop."""
 
     def __init__(self, stores: Stores, *, now: Callable[[], datetime] = utc_now) -> None:
-        """Compose the node around open stores and bind its address. Raises NodeError when that is taken."""
+        """Compose the node around open stores and bind its address.
+
+        Raises NodeError when that is taken or another node runs on the archive.
+        """
         self._stores = stores
+        stores.archive.claims.run_node()
         self._now = now
         settings = stores.site.settings
         find = FindService(
@@ -113,6 +117,7 @@ class Node:
     def start(self) -> None:
         """Put right what a crash left, then listen, review and send."""
         stores = self._stores
+        stores.archive.claims.tell({"listening": False})
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         log.info(
@@ -121,12 +126,16 @@ class Node:
         self._listener.start()
         self._clockwork.start()
         node = stores.site.settings.node
+        stores.archive.claims.tell(
+            {"listening": True, "port": self.port, "since": self._now().isoformat(), "version": __version__}
+        )
         log.info("node.started", ae_title=node.ae_title[0], bind=node.bind, port=self.port, version=__version__)
 
     def stop(self) -> None:
         """Stop accepting, let associations end, then the jobs, then close."""
         grace = self._stores.site.settings.node.drain
         log.info("node.draining", seconds=grace, associations=self._listener.associations)
+        self._stores.archive.claims.tell({"listening": False})
         self._listener.stop(grace, hurry=self._hurry)
         self._clockwork.stop()
         self._stores.close()
@@ -167,8 +176,8 @@ class Node:
     def _review_if_due(self) -> None:
         now = self._now()
         with self._stores.index.read() as conn:
-            last = last_review(conn)
-        if self._reviewed_at_start and last is not None and not self._is_due(last, now):
+            last, is_wanted = last_review(conn), is_review_wanted(conn)
+        if self._reviewed_at_start and last is not None and not is_wanted and not self._is_due(last, now):
             return
         site = self._site
         result = review(

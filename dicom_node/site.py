@@ -17,15 +17,19 @@ from dicom_node.alerts.notice import Site as Speaker
 from dicom_node.alerts.smtp import SmtpChannel
 from dicom_node.alerts.webhook import WebhookChannel
 from dicom_node.archive.store import LocalArchive
-from dicom_node.errors import StorageUnavailableError
+from dicom_node.errors import IndexDamagedError, StorageUnavailableError
 from dicom_node.index import state
 from dicom_node.index.engine import Index, open_index
+from dicom_node.index.sqlite import set_aside
+from dicom_node.logs import get_logger
 from dicom_node.services.decisions import ExamDecisions
 from dicom_node.services.found import Rules
 from dicom_node.services.ingest import Indexer
 from dicom_node.settings import Settings
 from dicom_node.settings.channels import SmtpChannelTable, WebhookChannelTable
 from dicom_node.settings.secrets import read_secret
+
+log = get_logger(__name__)
 
 ARCHIVE_ID = "archive_id"
 """Name of the node's fact that tells which archive the index belongs to."""
@@ -102,31 +106,37 @@ class Stores:
         self.archive.close()
 
 
-def open_stores(site: Site, *, create: bool = False) -> Stores:
+def open_stores(site: Site, *, create: bool = False, renew: bool = False) -> Stores:
     """Open the archive and the index, and make sure that they belong together.
 
     ``create`` makes a new archive where the storage folder is missing or empty and the index knows of none; without it
-    such a folder is taken for a volume that is not mounted. Raises StorageUnavailableError, DatabaseError,
-    OperatorError.
+    such a folder is taken for a volume that is not mounted. ``renew`` is for making the index anew: no other process
+    may use it, and a damaged SQLite file is set aside for an empty one.
+
+    Raises StorageUnavailableError, also when another process does not let it be, DatabaseError, OperatorError.
     """
     storage = site.settings.storage
     url = site.settings.database_url()
     with contextlib.ExitStack() as undo:
+
+        def use(archive: LocalArchive) -> LocalArchive:
+            undo.enter_context(archive)
+            archive.claims.use(alone=renew)
+            return archive
+
+        vacant = create and _is_vacant(storage.path)
         archive = None
-        if create and _is_vacant(storage.path) and _is_inside(url, storage.path):
+        if not vacant:
+            archive = use(LocalArchive.open(storage.path, min_free_bytes=storage.min_free))
+        elif _is_inside(url, storage.path):
             # The index would be made inside the folder, which must be empty for a new archive.
-            archive = undo.enter_context(LocalArchive.create(storage.path, min_free_bytes=storage.min_free))
-        if archive is None and _is_inside(url, storage.path):
-            archive = undo.enter_context(LocalArchive.open(storage.path, min_free_bytes=storage.min_free))
-        index = undo.enter_context(contextlib.closing(open_index(url.render_as_string(hide_password=False))))
+            archive = use(LocalArchive.create(storage.path, min_free_bytes=storage.min_free))
+        index = undo.enter_context(contextlib.closing(_open_index(url, renew=renew)))
         with index.read() as conn:
             known = state.get(conn, ARCHIVE_ID)
-        if archive is None and create and known is None and _is_vacant(storage.path):
-            archive = undo.enter_context(LocalArchive.create(storage.path, min_free_bytes=storage.min_free))
         if archive is None:
-            archive = undo.enter_context(
-                LocalArchive.open(storage.path, min_free_bytes=storage.min_free, expected_id=known)
-            )
+            make = LocalArchive.create if known is None else LocalArchive.open
+            archive = use(make(storage.path, min_free_bytes=storage.min_free))
         if known is None:
             with index.write() as conn:
                 state.put(conn, ARCHIVE_ID, archive.archive_id)
@@ -137,6 +147,18 @@ def open_stores(site: Site, *, create: bool = False) -> Stores:
             )
         undo.pop_all()
         return Stores(site, archive, index)
+
+
+def _open_index(url: URL, *, renew: bool) -> Index:
+    text = url.render_as_string(hide_password=False)
+    try:
+        return open_index(text)
+    except IndexDamagedError as error:
+        if not renew or url.get_backend_name() != "sqlite":
+            raise
+        aside = set_aside(url)
+        log.warning("index.set_aside", path=str(aside), reason=str(error))
+    return open_index(text)
 
 
 def _is_vacant(folder: Path) -> bool:

@@ -2,13 +2,14 @@
 
 import json
 import os
+import pwd
 import secrets
 import threading
 from pathlib import Path
 from time import monotonic
 
 from dicom_node.archive.files import discard_file, new_file, opened_folder, reason, refusals, write_all
-from dicom_node.errors import StorageUnavailableError
+from dicom_node.errors import NotPermittedError, StorageUnavailableError
 from dicom_node.logs import get_logger
 
 MARKER = ".dicom-node-archive"
@@ -35,12 +36,17 @@ class Volume:
         """Open the archive's root.
 
         ``min_free_bytes`` are kept free for the index and the logs. Raises StorageUnavailableError without a
-        marker, or when the marker is not that of ``expected_id``.
+        marker, or when the marker is not that of ``expected_id``; NotPermittedError for root in another's archive.
         """
         self.root = root
         self.min_free_bytes = min_free_bytes
         with refusals(f"open the archive at {root}"):
-            self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise StorageUnavailableError(
+                    f"there is no archive at {root}; dicom-node serve --create makes a new one"
+                ) from error
         try:
             self.archive_id = _read_marker(root, self.fd, expected_id)
             held = os.fstat(self.fd)
@@ -157,9 +163,22 @@ def write_marker(root: int) -> None:
     os.fsync(root)
 
 
+def _check_user(root: Path, owner: int) -> None:
+    """Keep root from making files in another user's archive, which that user's node could then not read."""
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise NotPermittedError(
+            f"{root} belongs to the user {name}; run this as that user: sudo -u {name} dicom-node ..."
+        )
+
+
 def _read_marker(root: Path, fd: int, expected_id: str | None) -> str:
     try:
         with os.fdopen(os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb") as file:
+            _check_user(root, os.fstat(file.fileno()).st_uid)
             marker = json.loads(file.read(4096))
     except FileNotFoundError as error:
         raise StorageUnavailableError(f"{root} has no {MARKER} file: is the archive's volume mounted?") from error

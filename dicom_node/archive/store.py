@@ -6,6 +6,7 @@ Layout under the root::
     spool/<process>/<n>.part         being received
     objects/<2 hex>/<sha256>.dcm     kept; the name is the SHA-256 of the data set bytes, without preamble and file meta
     journal/journal.jsonl            human decisions and releases
+    use.lock, node.lock              who works with it
 
 Identical data sets are one file; different ones are two, also under one SOP Instance UID. Nothing is overwritten,
 and nothing of a peer's is in a path.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from dicom_node.archive.claims import Claims
 from dicom_node.archive.files import FOLDER_FLAGS, FOLDER_MODE, make_folder, names_in, opened_folder, reason, refusals
 from dicom_node.archive.journal import JOURNAL, Journal
 from dicom_node.archive.space import MARKER, SPOOL, Volume, write_marker
@@ -77,6 +79,7 @@ class LocalArchive:
         self._durable_shelves: set[str] = set()
         self._doubtful: set[str] = set()
         self.journal = Journal(volume)
+        self.claims = Claims(volume)
 
     @classmethod
     def create(cls, root: Path, *, min_free_bytes: int) -> Self:
@@ -134,6 +137,7 @@ class LocalArchive:
     def close(self) -> None:
         """Give the archive up, after the last association has ended."""
         self._spool.close()
+        self.claims.release()
         os.close(self._objects)
         self._volume.close()
 

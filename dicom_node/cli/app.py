@@ -19,6 +19,7 @@ from dicom_node.errors import (
     DeliveryError,
     HostError,
     NodeError,
+    NotPermittedError,
     SchemaTooNewError,
 )
 
@@ -169,6 +170,8 @@ def _exit_code(error: NodeError) -> int:
     match error:
         case SchemaTooNewError():
             return CONFIG
+        case NotPermittedError():
+            return NOT_PERMITTED
         case DatabaseError() | HostError():
             return TRY_LATER
         case DeliveryError():

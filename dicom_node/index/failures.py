@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from dicom_node.errors import DatabaseError
+from dicom_node.errors import DatabaseError, IndexDamagedError
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -22,7 +22,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise DatabaseError(_describe(error)) from None
+        raise _error_of(error) from None
 
 
 def concerns_the_database(error: BaseException) -> bool:
@@ -36,14 +36,18 @@ def damaged(error: sqlite3.Error | None) -> str:
     return f"the index file is damaged{cause}; run `dicom-node rebuild` to make it anew from the stored files"
 
 
-def _describe(error: SQLAlchemyError) -> str:
+def _error_of(error: SQLAlchemyError) -> DatabaseError:
+    driver_error = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(driver_error, sqlite3.Error) and getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return IndexDamagedError(damaged(driver_error))
+    return DatabaseError(_describe(error, driver_error))
+
+
+def _describe(error: SQLAlchemyError, driver_error: BaseException | None) -> str:
     if isinstance(error, PoolTimeoutError):
         return "the index is busy: every connection to it is in use"
-    driver_error = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(driver_error, sqlite3.Error):
         # SQLite names tables and columns in its messages, never values.
-        if getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
-            return damaged(driver_error)
         return f"the index failed: {driver_error}"
     state = getattr(driver_error, "sqlstate", None)
     if isinstance(error, OperationalError) and state is None:

@@ -10,12 +10,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import URL, Connection
 
-from dicom_node.errors import DatabaseError, OperatorError
+from dicom_node.errors import DatabaseError, IndexDamagedError, OperatorError
 from dicom_node.index.failures import damaged
 
 FILE_MODE = 0o640
@@ -81,7 +82,11 @@ def preparing(path: Path, timeout_s: float) -> Iterator[None]:
     SQLite's own locks do not do: turning WAL mode on does not wait for another process that does the same.
     """
     deadline = time.monotonic() + timeout_s
-    with os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE), "r+b") as lock:
+    try:
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise DatabaseError(f"the lock file {path}.lock cannot be opened: {error.strerror}") from None
+    with os.fdopen(handle, "r+b") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +99,7 @@ def preparing(path: Path, timeout_s: float) -> Iterator[None]:
 
 
 def check_undamaged(conn: Connection) -> None:
-    """Raise DatabaseError when SQLite finds damage within ``CHECK_SECONDS`` of reading."""
+    """Raise IndexDamagedError when SQLite finds damage within ``CHECK_SECONDS`` of reading."""
     deadline = time.monotonic() + CHECK_SECONDS
     driver = conn.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
@@ -106,25 +111,28 @@ def check_undamaged(conn: Connection) -> None:
             return
         raise DatabaseError(f"the index cannot be read: {error}") from None
     except sqlite3.DatabaseError as error:
-        raise DatabaseError(damaged(error)) from None
+        raise IndexDamagedError(damaged(error)) from None
     finally:
         driver.set_progress_handler(None, 0)
     if found != ["ok"]:
-        raise DatabaseError(damaged(None))
+        raise IndexDamagedError(damaged(None))
 
 
 def back_up(path: Path, revision: str) -> Path:
-    """Copy the database beside itself, as it is at schema ``revision``, and flush the copy."""
+    """Copy the database beside itself, as it is at schema ``revision``, and flush the copy. Raises DatabaseError."""
     copy = path.with_name(f"{path.name}.schema-{revision}.bak")
     unfinished = copy.with_name(f"{copy.name}.part")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(unfinished)) as target:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode = DELETE")  # one file, not three
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(copy)
+    try:
+        unfinished.unlink(missing_ok=True)
+        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, not three
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(copy)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"nothing was upgraded: the copy {copy} cannot be made first: {error}") from None
     return copy
 
 

@@ -17,3 +17,8 @@ def put(conn: Connection, name: str, value: str) -> None:
     """Put a fact down in the place of the one before."""
     if conn.execute(update(node_state).where(node_state.c.name == name).values(value=value)).rowcount == 0:
         conn.execute(node_state.insert().values(name=name, value=value))
+
+
+def remove(conn: Connection, name: str, value: str) -> None:
+    """Remove a fact, unless it has another value by now."""
+    conn.execute(node_state.delete().where(node_state.c.name == name, node_state.c.value == value))

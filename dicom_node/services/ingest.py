@@ -61,24 +61,27 @@ class Indexer:
         """Return what the rules make of an instance, when a person assigned it to a unit or (None) nobody did."""
         return derive(read.signals, self.registry(), self.local_day(provenance.received_at), assigned_unit)
 
+    def entry(self, read: ReadInstance, provenance: Provenance, *, digest: str, size: int) -> Entry:
+        """Return an instance whose object is durable as the index takes it."""
+        derivation, derived_unit = self.derive(read, provenance)
+        return Entry(
+            facts=read.facts,
+            provenance=provenance,
+            digest=digest,
+            size=size,
+            derivation=derivation,
+            derived_unit=derived_unit,
+            dates=read.signals.dates,
+        )
+
     def record(self, read: ReadInstance, provenance: Provenance, *, digest: str, size: int) -> Stored:
         """Index an instance whose object is durable; the row is durable on return. Raises DatabaseError."""
-        derivation, derived_unit = self.derive(read, provenance)
-        recorded = self.index.record(
-            Entry(
-                facts=read.facts,
-                provenance=provenance,
-                digest=digest,
-                size=size,
-                derivation=derivation,
-                derived_unit=derived_unit,
-                dates=read.signals.dates,
-            )
-        )
+        entry = self.entry(read, provenance, digest=digest, size=size)
+        recorded = self.index.record(entry)
         return Stored(
             sop_instance_uid=read.facts.sop_instance_uid,
             study_uid=read.facts.study_uid,
-            unit=rows.unit_of(derivation),
+            unit=rows.unit_of(entry.derivation),
             outcome=recorded.outcome,
             size=size,
         )

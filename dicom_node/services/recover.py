@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
@@ -81,15 +81,20 @@ def _damage(digest: str) -> Iterator[None]:
 def recover(archive: LocalArchive, index: Index, indexer: Indexer) -> Recovered:
     """Index every object that has no row, and report every row that has no object.
 
-    Both sides are listed in the order of their digests and compared as they come, so memory stays flat.
+    Objects are indexed in the order they were received, so a rebuild that was cut short is finished here as well.
     """
-    indexed = missing = unreadable = 0
-    for digest, in_archive in _differences((stored.digest for stored in archive.objects()), known_digests(index)):
-        if not in_archive:
-            missing += 1
-            if missing <= REPORTED:
-                log.error("object.missing", digest=digest)
+    missing = 0
+    without_row = []
+    for digest, in_archive in differences((stored.digest for stored in archive.objects()), known_digests(index)):
+        if in_archive:
+            without_row.append(digest)
             continue
+        missing += 1
+        if missing <= REPORTED:
+            log.error("object.missing", digest=digest)
+    order, damaged = in_order(archive, without_row)
+    indexed, unreadable = 0, len(damaged)
+    for digest in order:
         try:
             stored = index_object(archive, indexer, digest)
         except ObjectDamagedError as error:
@@ -101,8 +106,30 @@ def recover(archive: LocalArchive, index: Index, indexer: Indexer) -> Recovered:
     return Recovered(indexed=indexed, missing=missing, unreadable=unreadable)
 
 
-def _differences(objects: Iterator[str], rows: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield what only one of two ascending sequences has, and whether it is the first."""
+def in_order(
+    archive: LocalArchive, digests: Iterable[str], last: Collection[str] = ()
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return objects in the order they were received, those of ``last`` behind the others; and the unreadable ones.
+
+    Each unreadable one is logged with its reason. Raises StorageUnavailableError.
+    """
+    order = []
+    damaged = []
+    for digest in digests:
+        try:
+            order.append((digest in last, received_at(archive, digest), digest))
+        except ObjectDamagedError as error:
+            damaged.append(digest)
+            log.error("object.unreadable", digest=digest, reason=str(error))
+    order.sort()
+    return [digest for _, _, digest in order], tuple(damaged)
+
+
+def differences(objects: Iterator[str], rows: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """Yield what only one of two ascending sequences has, and whether it is the first.
+
+    They are compared as they come, so memory stays flat.
+    """
     stored, row = next(objects, None), next(rows, None)
     while stored is not None or row is not None:
         if row is None or (stored is not None and stored < row):

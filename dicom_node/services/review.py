@@ -6,6 +6,7 @@ transaction, one message for a unit and review. Sending is ``services.dispatch``
 """
 
 import hashlib
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -27,6 +28,9 @@ log = get_logger(__name__)
 
 LAST_REVIEW = "last_review_at"
 """Name of the node's fact that holds when all units were reviewed last, as ISO text in UTC."""
+
+REVIEW_WANTED = "review_wanted"
+"""Name of the node's fact that is there while a full review is wanted; a value of its own each time."""
 
 _BADNESS = ("", "found", "assigned", "missing", "nearing", "seen", "short", "lapsed")
 """How bad the state of an alert is; an acknowledgement ends when it gets worse."""
@@ -76,6 +80,7 @@ def review(
     """
     with index.read() as conn:
         alerting = {alert.unit_id for alert in alerts.list_alerts(conn, state=FIRING)}
+        request = state.get(conn, REVIEW_WANTED)
     wanted = {*rules.registry.units, *alerting, ""} if unit_ids is None else set(unit_ids)
     results = []
     for unit_id in sorted(wanted):
@@ -89,6 +94,8 @@ def review(
             standings.forget_all_but(conn, rules.registry.units)
             queued += _queue_digest(conn, channels, digest, today, now)
             state.put(conn, LAST_REVIEW, now.isoformat())
+            if request is not None:
+                state.remove(conn, REVIEW_WANTED, request)  # one that came meanwhile wants another review
     whole = ReviewResult(
         standings=tuple(each for result in results for each in result.standings),
         opened=tuple(key for result in results for key in result.opened),
@@ -126,6 +133,16 @@ def last_review(conn: Connection) -> datetime | None:
     """Return when all units were reviewed last, None when they never were."""
     text = state.get(conn, LAST_REVIEW)
     return None if text is None else datetime.fromisoformat(text)
+
+
+def want_review(conn: Connection) -> None:
+    """Have the node review all units soon: a person decided something, which no exam that came in would tell."""
+    state.put(conn, REVIEW_WANTED, secrets.token_hex(8))
+
+
+def is_review_wanted(conn: Connection) -> bool:
+    """Tell whether somebody wants a review that did not take place yet."""
+    return state.get(conn, REVIEW_WANTED) is not None
 
 
 def whats_so(conn: Connection, rules: Rules, unit_id: str, today: date) -> tuple[list[Standing], list[Found]]:

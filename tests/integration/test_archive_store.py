@@ -258,7 +258,7 @@ def test_a_new_archive_is_made_in_a_missing_or_empty_folder_only(tmp_path: Path)
 
 
 def test_without_its_marker_an_archive_is_not_opened(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailableError, match="missing"):
+    with pytest.raises(StorageUnavailableError, match="no archive at"):
         LocalArchive.open(tmp_path / "nothing", min_free_bytes=0)
     with pytest.raises(StorageUnavailableError, match="mounted"):
         LocalArchive.open(tmp_path, min_free_bytes=0)
