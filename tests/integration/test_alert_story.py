@@ -1,0 +1,101 @@
+"""The main job: an exam arrives by C-STORE, a mail warns before it stops counting, a fresh exam ends it."""
+
+import signal
+import time
+from datetime import date, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dicom_node.accreditation.months import first_day
+from tests import raw_peer
+from tests.factories import encode, make_mg
+from tests.live import LiveNode, live_node
+from tests.raw_peer import EXPLICIT, MAMMOGRAM, RawPeer
+from tests.receivers import MailReceiver, smtp_server
+
+CHANNEL = """
+[[alerts.channel]]
+name = "ops-mail"
+type = "smtp"
+host = "127.0.0.1"
+port = {port}
+security = "none"
+from = "dicom-node@example.org"
+to = ["biopsy-ops@example.org", "physics@example.org"]
+"""
+
+
+def wait_for_mail(received: MailReceiver, count: int, seconds: float = 60.0) -> EmailMessage:
+    deadline = time.monotonic() + seconds
+    while len(received.mails) < count:
+        assert time.monotonic() < deadline, f"{len(received.mails)} mails came"
+        time.sleep(0.1)
+    return received.mails[count - 1]
+
+
+def send_exam(node: LiveNode, day: date, **options: Any) -> None:
+    ds = make_mg(
+        day=day, serial="PT-4471", station="PRONE2", patient_name="PLANTED^NAME", patient_id="PLANTED-ID", **options
+    )
+    with RawPeer(node.port, contexts=[(MAMMOGRAM, [EXPLICIT])]) as peer:
+        peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, ds.SOPInstanceUID), encode(ds)))
+        assert peer.read_response()[0].status == 0
+        peer.release()
+
+
+def text_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
+
+
+@pytest.mark.timeout(240)
+def test_a_mail_warns_fourteen_days_before_once_and_a_fresh_exam_ends_it(
+    tmp_path: Path,
+) -> None:
+    today = datetime.now(ZoneInfo("America/Chicago")).date()
+    last_counting_day = today + timedelta(days=14)
+    old = first_day(last_counting_day, 6)
+    with smtp_server() as received, live_node(tmp_path, more=CHANNEL.format(port=received.port)) as node:
+        send_exam(node, today, PatientID="ACRPHANTOM-1")  # a phantom of today: nothing to say about it
+        send_exam(node, old)
+        warning = wait_for_mail(received, 1)
+        assert "Prone table, room 2" in warning["Subject"]
+        assert "14 days" in warning["Subject"]
+        text = text_of(warning)
+        print(warning["Subject"])
+        print(text)
+        for fact in (
+            "Prone table, room 2",
+            old.isoformat(),
+            last_counting_day.isoformat(),
+            "6 calendar months",
+            "release record",
+        ):
+            assert fact in text, fact
+        assert sorted(received.envelopes[0]) == ["biopsy-ops@example.org", "physics@example.org"]
+        assert warning["Auto-Submitted"] == "auto-generated"
+
+        # A second review, by a new start and by a reload, finds nothing new to say.
+        assert node.stop() == 0
+        node.start()
+        assert node.process is not None
+        node.process.send_signal(signal.SIGHUP)
+        time.sleep(8)
+        assert len(received.mails) == 1
+
+        send_exam(node, today)
+        resolved = wait_for_mail(received, 2)
+        assert "Prone table, room 2" in resolved["Subject"]
+        assert today.isoformat() in text_of(resolved)
+        assert resolved["Message-ID"] != warning["Message-ID"]
+        time.sleep(3)
+        assert len(received.mails) == 2
+        assert node.stop() == 0
+    everything = node.log.read_text() + "".join(mail.as_string() for mail in received.mails)
+    assert "PLANTED" not in everything
+    assert "ACRPHANTOM" not in everything
