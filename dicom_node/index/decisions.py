@@ -8,12 +8,29 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from dicom_node.accreditation.exams import Override
 from dicom_node.accreditation.portions import Portion
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import decision
+
+# Made once: on the way of every instance, making a statement costs more than running it.
+_OF_STUDIES = (
+    select(decision)
+    .where(decision.c.study_uid.in_(bindparam("study_uids", expanding=True)))
+    .order_by(decision.c.number)
+)
+_ASSIGNED = (
+    select(decision.c.value)
+    .where(
+        decision.c.study_uid == bindparam("study_uid"),
+        decision.c.unit_id == bindparam("derived_unit"),
+        decision.c.kind == "attribute",
+    )
+    .order_by(decision.c.number.desc())
+    .limit(1)
+)
 
 
 class DecisionKind(StrEnum):
@@ -82,7 +99,7 @@ def insert(conn: Connection, new: Decision) -> bool:
 def of_studies(conn: Connection, study_uids: Collection[str]) -> dict[str, list[Decision]]:
     """Return the decisions of each study that has any, oldest first."""
     found: dict[str, list[Decision]] = {}
-    for row in conn.execute(select(decision).where(decision.c.study_uid.in_(study_uids)).order_by(decision.c.number)):
+    for row in conn.execute(_OF_STUDIES, {"study_uids": list(study_uids)}):
         found.setdefault(row.study_uid, []).append(
             Decision(
                 id=row.id,
@@ -111,17 +128,7 @@ def of_study(conn: Connection, study_uid: str) -> list[Decision]:
 
 def assigned_unit(conn: Connection, study_uid: str, derived_unit: str) -> str | None:
     """Return the unit a person gave the instances that the rules give to ``derived_unit``; None when nobody did."""
-    query = (
-        select(decision.c.value)
-        .where(
-            decision.c.study_uid == study_uid,
-            decision.c.unit_id == derived_unit,
-            decision.c.kind == DecisionKind.ATTRIBUTE,
-        )
-        .order_by(decision.c.number.desc())
-        .limit(1)
-    )
-    return conn.execute(query).scalar_one_or_none()
+    return conn.execute(_ASSIGNED, {"study_uid": study_uid, "derived_unit": derived_unit}).scalar_one_or_none()
 
 
 def in_force(decisions: Iterable[Decision]) -> InForce:

@@ -4,10 +4,10 @@ Functions work in the caller's write transaction.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, exists, func, select, update
 
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.exams import Contribution, Override, Performed, fold
@@ -35,7 +35,7 @@ def refold(conn: Connection, exams: Iterable[ExamKey], in_force: Mapping[str, In
     for key in sorted(exams):
         study_uid, unit_id = key
         values = _fold(conn, key, in_force[study_uid].overrides.get(unit_id, Override()))
-        saved = conn.execute(select(exam).where(exam.c.id == exam_id(*key))).mappings().first()
+        saved = conn.execute(_SAVED, {"exam_id": exam_id(*key)}).mappings().first()
         if values is None:
             if saved is not None:
                 conn.execute(exam.delete().where(exam.c.id == exam_id(*key)))
@@ -86,7 +86,7 @@ def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivat
 
 def _fold(conn: Connection, key: ExamKey, override: Override) -> rows.Row | None:
     """Return the values of an exam row, None for an exam without an acquired image."""
-    groups = _groups(conn, key)
+    groups = conn.execute(_GROUPS, {"study_uid": key[0], "unit_id": key[1]}).all()
     primary = [group for group in groups if group.role == Role.PRIMARY]
     if not primary:
         return None
@@ -113,30 +113,32 @@ def _fold(conn: Connection, key: ExamKey, override: Override) -> rows.Row | None
     }
 
 
-def _groups(conn: Connection, key: ExamKey) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Return the instances of an exam, alike ones together."""
-    alike = instance.alias("alike")
+def _groups_query() -> Select[*tuple[Any, ...]]:
+    """Make the query for the instances of an exam, alike ones together."""
     told = (
         select(
-            *(alike.c[name] for name in ("role", "portion", "rule", "acquisition_day", "day_source", "stage")),
-            *(alike.c[name] for name in ("attachment_id", "attribution", "unregistered", "received_at")),
+            *(instance.c[name] for name in ("role", "portion", "rule", "acquisition_day", "day_source", "stage")),
+            *(instance.c[name] for name in ("attachment_id", "attribution", "unregistered", "received_at")),
             # JSON has no equality in PostgreSQL; its text, which this program wrote, has.
-            *(cast(alike.c[name], Text).label(name) for name in ("day_flags", "attribution_flags", "candidates")),
-            exists().where(rejection.c.rejected_uid == alike.c.sop_instance_uid).label("rejected"),
+            *(cast(instance.c[name], Text).label(name) for name in ("day_flags", "attribution_flags", "candidates")),
+            exists().where(rejection.c.rejected_uid == instance.c.sop_instance_uid).label("rejected"),
         )
-        .where(alike.c.study_uid == key[0], alike.c.unit_id == key[1])
+        .where(instance.c.study_uid == bindparam("study_uid"), instance.c.unit_id == bindparam("unit_id"))
         .subquery()
     )
     by = [column for column in told.c if column.name != "received_at"]
-    received_at = told.c.received_at
-    return conn.execute(
-        select(
-            *by,
-            func.count().label("number"),
-            func.min(received_at).label("first_received_at"),
-            func.max(received_at).label("last_received_at"),
-        ).group_by(*by)
-    ).all()
+    return select(
+        *by,
+        func.count().label("number"),
+        func.min(told.c.received_at).label("first_received_at"),
+        func.max(told.c.received_at).label("last_received_at"),
+    ).group_by(*by)
+
+
+# Made once: on the way of every instance, making a statement costs more than running it.
+_GROUPS = _groups_query()
+_SAVED = select(exam).where(exam.c.id == bindparam("exam_id"))
+_INSERT = exam.insert()
 
 
 def _contribution(group: Row[*tuple[Any, ...]]) -> Contribution:

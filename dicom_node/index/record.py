@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Insert, Update, bindparam, select
 
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.signals import DateCandidate
@@ -24,6 +24,30 @@ from dicom_node.index.tables import conflict, instance, rejection, series, study
 
 _LOOKUP_SIZE = 500
 """Most values in one IN list, so that a large key object selection stays below the limits of both databases."""
+
+# Made once: on the way of every instance, making a statement costs more than running it.
+_KNOWN_INSTANCES = select(instance.c.sop_instance_uid, instance.c.digest).where(
+    instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_KNOWN_STUDIES = select(study).where(study.c.study_uid.in_(bindparam("study_uids", expanding=True)))
+_KNOWN_SERIES = select(series).where(
+    series.c.study_uid.in_(bindparam("study_uids", expanding=True)),
+    series.c.series_uid.in_(bindparam("series_uids", expanding=True)),
+)
+_KNOWN_CONFLICTS = select(conflict.c.sop_instance_uid, conflict.c.digest).where(
+    conflict.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_EXAMS_OF = (
+    select(instance.c.study_uid, instance.c.unit_id)
+    .distinct()
+    .where(instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True)))
+)
+_INSERT_INSTANCE = instance.insert()
+_INSERT_STUDY, _INSERT_SERIES = study.insert(), series.insert()
+_UPDATE_STUDY = study.update().where(study.c.study_uid == bindparam("in_study"))
+_UPDATE_SERIES = series.update().where(
+    series.c.study_uid == bindparam("in_study"), series.c.series_uid == bindparam("in_series")
+)
 
 
 class Outcome(StrEnum):
@@ -78,7 +102,7 @@ def write_entries(conn: Connection, entries: Sequence[Entry]) -> list[Recorded]:
     present: set[tuple[str, str]] = set()
     if new:
         _write_studies_and_series(conn, new)
-        conn.execute(instance.insert(), [_instance_row(entry) for entry in new])
+        conn.execute(_INSERT_INSTANCE, [_instance_row(entry) for entry in new])
         exams = {entry.exam for entry in new} | _write_rejections(conn, new)
         in_force = decisions.in_force_of(conn, {study_uid for study_uid, _ in exams})
         for entry in new:
@@ -99,8 +123,7 @@ def write_entries(conn: Connection, entries: Sequence[Entry]) -> list[Recorded]:
 def _sort_out(conn: Connection, entries: Sequence[Entry]) -> list[Outcome]:
     """Tell new instances from known ones."""
     uids = [entry.facts.sop_instance_uid for entry in entries]
-    query = select(instance.c.sop_instance_uid, instance.c.digest).where(instance.c.sop_instance_uid.in_(uids))
-    known = {row.sop_instance_uid: row.digest for row in conn.execute(query)}
+    known = {row.sop_instance_uid: row.digest for row in conn.execute(_KNOWN_INSTANCES, {"uids": uids})}
     outcomes = []
     for uid, entry in zip(uids, entries, strict=True):
         if uid not in known:
@@ -112,39 +135,30 @@ def _sort_out(conn: Connection, entries: Sequence[Entry]) -> list[Outcome]:
 
 
 def _write_studies_and_series(conn: Connection, new: Sequence[Entry]) -> None:
-    study_uids = {entry.facts.study_uid for entry in new}
-    series_uids = {entry.facts.series_uid for entry in new}
-    of_studies = study.c.study_uid.in_(study_uids)
-    studies = {row["study_uid"]: dict(row) for row in conn.execute(select(study).where(of_studies)).mappings()}
-    of_series = series.c.study_uid.in_(study_uids) & series.c.series_uid.in_(series_uids)
-    several = {
-        (row["study_uid"], row["series_uid"]): dict(row)
-        for row in conn.execute(select(series).where(of_series)).mappings()
-    }
-    known_studies, known_series = set(studies), set(several)
+    study_uids = list({entry.facts.study_uid for entry in new})
+    series_uids = list({entry.facts.series_uid for entry in new})
+    known_studies = conn.execute(_KNOWN_STUDIES, {"study_uids": study_uids}).mappings()
+    known_series = conn.execute(_KNOWN_SERIES, {"study_uids": study_uids, "series_uids": series_uids}).mappings()
+    studies = {row["study_uid"]: dict(row) for row in known_studies}
+    several = {(row["study_uid"], row["series_uid"]): dict(row) for row in known_series}
+    old_studies, old_series = set(studies), set(several)
     for entry in new:
-        key = entry.facts.study_uid, entry.facts.series_uid
-        in_new_series = key not in several
-        several[key] = rows.merge_series(several.get(key), entry.facts, entry.provenance.received_at)
-        studies[key[0]] = rows.merge_study(
-            studies.get(key[0]), entry.facts, entry.provenance.received_at, in_new_series=in_new_series
-        )
-    _save(conn, study, ("study_uid",), studies, known_studies)
-    _save(conn, series, ("study_uid", "series_uid"), several, known_series)
+        facts, received_at = entry.facts, entry.provenance.received_at
+        study_uid, series_uid = facts.study_uid, facts.series_uid
+        in_new_series = (study_uid, series_uid) not in several
+        several[study_uid, series_uid] = rows.merge_series(several.get((study_uid, series_uid)), facts, received_at)
+        studies[study_uid] = rows.merge_study(studies.get(study_uid), facts, received_at, in_new_series=in_new_series)
+    _execute_many(conn, _INSERT_STUDY, [row for key, row in studies.items() if key not in old_studies])
+    _execute_many(conn, _INSERT_SERIES, [row for key, row in several.items() if key not in old_series])
+    _execute_many(conn, _UPDATE_STUDY, [studies[key] | {"in_study": key} for key in old_studies])
+    _execute_many(
+        conn, _UPDATE_SERIES, [several[key] | {"in_study": key[0], "in_series": key[1]} for key in old_series]
+    )
 
 
-def _save(
-    conn: Connection, table: Table, key: tuple[str, ...], all_rows: dict[Any, dict[str, Any]], known: set[Any]
-) -> None:
-    """Insert the rows whose key is not known, update the others."""
-    if inserts := [row for name, row in all_rows.items() if name not in known]:
-        conn.execute(table.insert(), inserts)
-    if updates := [
-        {f"at_{name}" if name in key else name: value for name, value in row.items()}
-        for name, row in all_rows.items()
-        if name in known
-    ]:
-        conn.execute(table.update().where(*(table.c[name] == bindparam(f"at_{name}") for name in key)), updates)
+def _execute_many(conn: Connection, statement: Insert | Update, values: list[dict[str, Any]]) -> None:
+    if values:
+        conn.execute(statement, values)
 
 
 def _instance_row(entry: Entry) -> dict[str, Any]:
@@ -167,9 +181,7 @@ def _write_rejections(conn: Connection, new: Sequence[Entry]) -> set[tuple[str, 
     exams: set[tuple[str, str]] = set()
     rejected = iter(dict.fromkeys(uid for uid, _ in pairs))
     while some := list(islice(rejected, _LOOKUP_SIZE)):
-        query = select(instance.c.study_uid, instance.c.unit_id).distinct()
-        found = conn.execute(query.where(instance.c.sop_instance_uid.in_(some)))
-        exams.update((row.study_uid, row.unit_id) for row in found)
+        exams.update((row.study_uid, row.unit_id) for row in conn.execute(_EXAMS_OF, {"uids": some}))
     return exams
 
 
@@ -177,9 +189,8 @@ def _write_conflicts(conn: Connection, conflicting: Sequence[Entry]) -> None:
     """Note the other contents that are not noted yet."""
     if not conflicting:
         return
-    uids = {entry.facts.sop_instance_uid for entry in conflicting}
-    query = select(conflict.c.sop_instance_uid, conflict.c.digest).where(conflict.c.sop_instance_uid.in_(uids))
-    noted = {(row.sop_instance_uid, row.digest) for row in conn.execute(query)}
+    uids = [entry.facts.sop_instance_uid for entry in conflicting]
+    noted = {(row.sop_instance_uid, row.digest) for row in conn.execute(_KNOWN_CONFLICTS, {"uids": uids})}
     for entry in conflicting:
         key = entry.facts.sop_instance_uid, entry.digest
         if key not in noted:

@@ -212,3 +212,16 @@ def test_the_backup_of_an_interrupted_upgrade_is_made_anew(sqlite_url: str) -> N
     (path.parent / "node.db.schema-0001.bak.part").write_bytes(b"half a copy")
     with closing(sqlite3.connect(sqlite.back_up(path, "0001"))) as saved:
         assert saved.execute("SELECT count(*) FROM study").fetchone() == (1,)
+
+
+def test_nothing_is_upgraded_without_a_backup(
+    sqlite_url: str, next_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as as_before:
+        as_before.setattr(schema, "REVISION", "0001")
+        _add_study_and_series(sqlite_url)
+    (Path(make_url(sqlite_url).database or "").parent / "node.db.schema-0001.bak").mkdir()
+    with pytest.raises(DatabaseError, match="nothing was upgraded"):
+        open_index(sqlite_url)
+    monkeypatch.setattr(schema, "REVISION", "0001")
+    open_index(sqlite_url).close()
