@@ -123,7 +123,7 @@ def conflict_words(about: About) -> Words:
         ),
         why="A SOP Instance UID stands for one content for ever; the sender, or an archive on the way, changed it.",
         do=(
-            Step(sentence="Look at both and decide which one holds:", command="dicom-node exams conflict"),
+            Step(sentence="Look at both and decide which one holds:", command="dicom-node exams conflicts"),
             Step(sentence="Ask whoever runs the sender what rewrites images that were sent before."),
         ),
     )

@@ -15,6 +15,7 @@ from dicom_node.alerts.phrases import About, Words, capital, counted, one_line
 from dicom_node.alerts.words import firing_words, resolved_words
 
 SUBJECT_TAG = "[ACR SBB]"
+_LONGEST_SUBJECT = 250
 _WIDTH = 78
 _INDENT = 11
 
@@ -96,7 +97,7 @@ def _subject(notice: Notice, site: Site, told: list[tuple[Item, Words]]) -> str:
     worst_first = sorted(told, key=lambda pair: -URGENCY.index(pair[0].severity))
     shown = "; ".join(words.headline for _, words in worst_first[:2])
     more = f"; and {len(told) - 2} more" if len(told) > 2 else ""
-    return one_line(f"{SUBJECT_TAG} {notice.unit_label or site.facility}: {shown}{more}")
+    return one_line(f"{SUBJECT_TAG} {notice.unit_label or site.facility}: {shown}{more}")[:_LONGEST_SUBJECT]
 
 
 def _item_data(item: Item, words: Words) -> dict[str, Any]:

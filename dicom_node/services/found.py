@@ -3,6 +3,7 @@
 A ``Found`` is an alert as it should be, whatever was said before; ``services.review`` holds it against the alert rows.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,6 +23,9 @@ from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import counted
 from dicom_node.index import exams, findings, releases
 from dicom_node.index.findings import Exams
+
+_LONGEST = 64
+"""Characters of a device's own text that are used; the standard allows no longer value (LO, PS3.5 6.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +109,9 @@ def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
             stage=_stage("unregistered", _week(device.exams.last_received_at)),
             details={
                 "state": "found",
-                "serial": device.serial,
-                "station": device.station,
-                "manufacturer": device.manufacturer,
+                "serial": device.serial[:_LONGEST],
+                "station": device.station[:_LONGEST],
+                "manufacturer": device.manufacturer[:_LONGEST],
                 "sender": device.sender,
                 "rule": _accredited_rule(rules.policy),
             }
@@ -274,9 +278,14 @@ def _week(at: datetime) -> date:
 
 
 def _sender(calling_ae: str) -> str:
-    return quote(calling_ae, safe="") or "(import)"
+    return _quoted(calling_ae) or "(import)"
 
 
 def _device(serial: str, station: str) -> str:
-    name, text = ("serial", serial) if serial else ("station", station)
-    return f"{name}={quote(text, safe='')}"
+    return f"serial={_quoted(serial)}" if serial else f"station={_quoted(station)}"
+
+
+def _quoted(text: str) -> str:
+    """Return a device's text as part of a key: printable, without a slash, and of bounded length."""
+    mark = "" if len(text) <= _LONGEST else "~" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return quote(text[:_LONGEST], safe="") + mark

@@ -19,7 +19,7 @@ from dicom_node.errors import DatabaseError
 from dicom_node.index import alerts, outbox
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.outbox import Delivery
-from dicom_node.index.tables import message
+from dicom_node.index.tables import message, study
 from dicom_node.logs import KEYS
 from dicom_node.services.dispatch import LEASE, Dispatcher, is_quiet, send_test
 from dicom_node.services.found import Rules
@@ -343,6 +343,36 @@ def test_a_channel_that_left_the_configuration_has_its_deliveries_cancelled(near
     review_on(near, make_rules(), [FakeChannel("old"), FakeChannel("new")], TODAY)
     make_dispatcher(near, [FakeChannel("new")], clock).run()
     assert [(each.channel, each.state) for each in deliveries(near)] == [("old", "cancelled"), ("new", "delivered")]
+
+
+def test_good_and_bad_news_of_a_unit_come_in_one_message(near: Index, clock: FakeClock) -> None:
+    channel = FakeChannel()
+    dispatcher = make_dispatcher(near, [channel], clock)
+    review_on(near, make_rules(), [channel], TODAY)
+    dispatcher.run()
+    clock.now = morning(date(2027, 3, 2))  # 60 days before the phantom's end
+    with near.write() as conn:
+        add_exam(conn, date(2027, 3, 1))
+    review_on(near, make_rules(), [channel], date(2027, 3, 2))
+    dispatcher.run()
+    [_, (both, _)] = channel.sent
+    assert both.subject == "[ACR SBB] Upright A, room 4: phantom exam stops counting in 60 days (2027-05-01)"
+    assert "Resolved: the clinical exam of 2027-03-01 solved an earlier alert." in " ".join(both.text.split())
+
+
+def test_nothing_of_a_patient_gets_into_a_message(near: Index, clock: FakeClock) -> None:
+    channel = FakeChannel()
+    with near.write() as conn:
+        for portion in (Portion.UNCLEAR, Portion.CLINICAL):
+            add_exam(conn, None, portion=portion, unit_id="" if portion is Portion.UNCLEAR else "upright_a")
+        add_exam(conn, TODAY, unit_id="", portion=Portion.UNCLEAR, unregistered=True)
+        names = ("patient_name", "patient_id", "patient_birth_date", "accession_number", "study_description")
+        planted = {name: f"PLANTED {name}" for name in names}
+        conn.execute(study.update().values(planted))
+    review_on(near, make_rules(), [channel], TODAY, digest="weekly")
+    make_dispatcher(near, [channel], clock).run()
+    assert len(channel.sent) == 3
+    assert "PLANTED" not in repr(channel.sent)
 
 
 class TestDigest:

@@ -364,6 +364,14 @@ class TestFindings:
             conn.execute(conflict.delete())
         assert "conflict/PACS" in review_on(index, rules, [FakeChannel()], self.TODAY).resolved
 
+    def test_a_devices_endless_text_makes_no_endless_key(self, index: Index) -> None:
+        with index.write() as conn:
+            for serial in ("S" * 10_000 + "1", "S" * 10_000 + "2"):
+                add_exam(conn, date(2026, 11, 2), unit_id="", serial=serial, portion=Portion.UNCLEAR, unregistered=True)
+        opened = review_on(index, make_rules(), [FakeChannel()], self.TODAY).opened
+        assert len(set(opened)) == 2
+        assert max(map(len, opened)) < 120
+
     def test_a_peers_text_in_a_key_is_quoted(self, index: Index) -> None:
         with index.write() as conn:
             add_exam(conn, date(2026, 11, 2), unit_id="", sender="A/B C\r\nX", portion=Portion.UNCLEAR)

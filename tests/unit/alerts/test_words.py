@@ -1,0 +1,161 @@
+"""What people read: the right days in the right words, for every kind of alert."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from dicom_node.alerts.notice import AlertKind, Item
+from dicom_node.alerts.phrases import About
+from dicom_node.alerts.words import firing_words, resolved_words
+
+TODAY = date(2026, 11, 24)
+
+
+def about(
+    kind: AlertKind = AlertKind.ELIGIBILITY, *, today: date = TODAY, portion: str = "clinical", **details: Any
+) -> About:
+    item = Item(alert_id=1, key="k", kind=kind, portion=portion, details=details)
+    return About(item=item, unit_id="upright_a", unit_label="Upright A, room 4", today=today)
+
+
+def nearing(today: date = TODAY, **details: Any) -> About:
+    values = {
+        "state": "nearing",
+        "rule": "The rule.",
+        "months": 6,
+        "exam_day": "2026-06-08",
+        "cutoff": "2026-12-08",
+        "last_release": "2026-12-08",
+        "next_on": "2026-12-01",
+    }
+    return about(today=today, **values | details)
+
+
+class TestEligibility:
+    @pytest.mark.parametrize(
+        ("days_before", "headline"),
+        [
+            (14, "clinical exam stops counting in 14 days (2026-12-08)"),
+            (1, "clinical exam stops counting in 1 day (2026-12-08)"),
+            (0, "today is the last day the clinical exam counts (2026-12-08)"),
+        ],
+    )
+    def test_the_last_day_is_still_good(self, days_before: int, headline: str) -> None:
+        words = firing_words(nearing(date(2026, 12, 8) - timedelta(days=days_before)))
+        assert words.headline == headline
+        assert "released up to and including 2026-12-08" in words.what
+
+    def test_rule_and_arithmetic_are_restated(self) -> None:
+        words = firing_words(nearing())
+        assert words.why.startswith("The rule. 2026-06-08 plus 6 calendar months is 2026-12-08.")
+        assert "No release date is recorded" in words.why
+        assert words.next == "Reminder on 2026-12-01 unless acknowledged."
+
+    def test_the_commands_are_ready_to_be_copied(self) -> None:
+        assert [step.command for step in firing_words(nearing()).do] == [
+            "",
+            "dicom-node release record upright_a --date YYYY-MM-DD",
+            'dicom-node alerts silence upright_a --for 60d --reason "..."',
+        ]
+
+    def test_between_the_cutoff_and_the_last_release_the_doubt_is_told(self) -> None:
+        details = {"exam_day": "2026-02-28", "cutoff": "2026-08-28", "last_release": "2026-08-31"}
+        words = firing_words(nearing(date(2026, 8, 30), **details))
+        assert words.headline == "clinical exam counts by the end-of-month rule only, to 2026-08-31"
+        assert "do not rely on the days after 2026-08-28" in words.why
+
+    @pytest.mark.parametrize(("counts", "words"), [(True, "would still count"), (False, "would not count")])
+    def test_a_planned_package_is_told(self, counts: bool, words: str) -> None:
+        told = firing_words(nearing(planned_on="2027-01-15", counts_for_planned=counts))
+        assert f"A package is planned for 2027-01-15: this exam {words} for it." in told.why
+
+    def test_a_lapse_is_told_from_the_last_day_that_was_good(self) -> None:
+        words = firing_words(nearing(date(2026, 12, 17), state="lapsed"))
+        assert words.headline == "newest clinical exam stopped counting 9 days ago (2026-12-08)"
+        assert "A package released today would find no clinical exam." in words.what
+
+    def test_a_package_without_an_exam_counts_down_to_its_due_date(self) -> None:
+        words = firing_words(
+            about(
+                state="short", rule="The rule.", months=6, cutoff="2026-12-04", release_on="2026-10-20",
+                window_first="2026-04-20", window_last="2026-12-04", next_on=None,
+            )
+        )  # fmt: skip
+        assert words.headline == "no clinical exam for the package of 2026-10-20, due in 10 days (2026-12-04)"
+        assert "2026-04-20 to 2026-12-04, both days included" in words.what
+        assert words.next == ""
+
+    def test_a_missing_portion_is_told(self) -> None:
+        words = firing_words(about(state="missing", rule="The rule.", portion="phantom"))
+        assert words.headline == "no phantom exam on file"
+        assert "Perform and send a phantom exam on Upright A, room 4." in words.do[0].sentence
+
+
+FINDINGS: dict[AlertKind, dict[str, Any]] = {
+    AlertKind.UNREGISTERED_UNIT: {
+        "state": "found", "rule": "The rule.", "serial": "UX-9", "station": "UPR-X", "manufacturer": "Synthetic",
+        "sender": "ADDON_WS", "count": 1, "exams": ["abc"], "newest": "2026-11-20",
+    },
+    AlertKind.UNIT_MUST_APPLY: {
+        "state": "seen", "rule": "The rule.", "attachments": ["addon1"], "count": 2, "exams": ["abc", "def"],
+        "newest": "2026-11-20",
+    },
+    AlertKind.UNDATED: {"state": "found", "flags": ["year 1900"], "count": 1, "exams": ["abc"], "newest": None},
+    AlertKind.UNATTRIBUTED: {
+        "state": "found", "sender": "ADDON_WS", "candidates": ["upright_a", "upright_b"],
+        "doubts": ["two units share the attachment"], "count": 7, "exams": ["a", "b", "c", "d", "e"],
+        "newest": "2026-11-20",
+    },
+    AlertKind.CONFLICT: {"state": "found", "sender": "", "count": 3, "studies": 1},
+}  # fmt: skip
+
+
+class TestFindings:
+    @pytest.mark.parametrize("kind", FINDINGS)
+    def test_each_says_what_is_so_why_it_matters_and_what_to_do(self, kind: AlertKind) -> None:
+        words = firing_words(about(kind, portion="", **FINDINGS[kind]))
+        assert words.headline
+        assert words.what.endswith(".")
+        assert words.why.endswith(".")
+        assert any(step.command for step in words.do)
+
+    def test_every_kind_of_alert_has_words(self) -> None:
+        assert {*FINDINGS, AlertKind.ELIGIBILITY} == set(AlertKind)
+
+    def test_no_more_exams_are_named_than_a_reader_wants(self) -> None:
+        words = firing_words(about(AlertKind.UNATTRIBUTED, portion="", **FINDINGS[AlertKind.UNATTRIBUTED]))
+        assert "Exams: a, b, c, d, e and 2 more." in words.what
+        assert "it could be upright_a, upright_b" in words.what
+
+    def test_what_to_write_for_a_new_device_is_toml_whatever_its_name(self) -> None:
+        details = FINDINGS[AlertKind.UNREGISTERED_UNIT] | {"serial": "", "station": 'A "B"\\C\r\nD'}
+        words = firing_words(about(AlertKind.UNREGISTERED_UNIT, portion="", **details))
+        assert words.do[0].command == r'station_name = "A \"B\"\\C D"'
+
+    def test_an_assigned_attachment_is_told_before_any_biopsy(self) -> None:
+        words = firing_words(
+            about(AlertKind.UNIT_MUST_APPLY, portion="", state="assigned", rule="The rule.", attachments=["addon1"])
+        )
+        assert words.headline == "an attachment belongs to a unit that is not applying"
+
+    def test_an_import_has_no_sender_to_name(self) -> None:
+        words = firing_words(about(AlertKind.CONFLICT, portion="", **FINDINGS[AlertKind.CONFLICT]))
+        assert words.headline == "an import sent other content for 3 instances already on file"
+        assert "3 instances of 1 study" in words.what
+
+
+class TestResolved:
+    def test_the_exam_that_solved_it_is_named_by_its_day(self) -> None:
+        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "counts_until": "2027-05-24"}))
+        assert words.headline == "resolved: clinical exam of 2026-11-24 received"
+        assert "up to and including 2027-05-24, 181 days from today" in words.what
+
+    def test_an_exam_inside_a_recorded_window_is_told_with_the_package(self) -> None:
+        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "release_on": "2026-11-01"}))
+        assert "inside the window of the testing package released on 2026-11-01" in words.what
+
+    def test_anything_else_is_told_by_its_reason(self) -> None:
+        words = resolved_words(about(AlertKind.CONFLICT, portion="", solution={"reason": "every conflict was decided"}))
+        assert words.headline == "resolved: other content under a known UID"
+        assert words.what == "Every conflict was decided."
