@@ -10,7 +10,7 @@ from typing import BinaryIO
 from dicom_node.dicom.charsets import CharacterSets, character_sets
 from dicom_node.dicom.facts import InstanceFacts, Provenance, ReadInstance
 from dicom_node.dicom.keys import KEYS
-from dicom_node.dicom.nested import NESTED_TAGS, SEQUENCE_TAGS, Nested, tag_of
+from dicom_node.dicom.nested import NESTED_ATTRIBUTES, NESTED_TAGS, SEQUENCE_TAGS, Nested, tag_of
 from dicom_node.dicom.signals import to_signals
 from dicom_node.dicom.structure import Item, Selection, check_structure
 from dicom_node.dicom.uids import is_uid
@@ -32,6 +32,9 @@ _KEYWORDS = {
     **{key.tag: key.keyword for key in KEYS if key.stored and not key.private and key.vr != "SQ"},
     **{tag_of(keyword): keyword for keyword in EVIDENCE_KEYWORDS},
 }
+ATTRIBUTES = frozenset({*_KEYWORDS.values(), *NESTED_ATTRIBUTES})
+"""The names of every attribute that facts may have, private ones aside; a configured rule can look at no other."""
+
 _SPECIFIC_CHARACTER_SET = tag_of("SpecificCharacterSet")
 _SELECTION = Selection(top=frozenset(_KEYWORDS) | SEQUENCE_TAGS, nested=NESTED_TAGS, private=True)
 

@@ -64,6 +64,17 @@ _ELEMENTS = (
 )  # fmt: skip
 _TAGS = {keyword: tag_of(keyword) for keyword in (*_SEQUENCES, *_ELEMENTS)}
 
+NESTED_ATTRIBUTES = frozenset(
+    {
+        *CONTENT_ATTRIBUTES.values(), "FrameLaterality", "UDISequence.UniqueDeviceIdentifier", "ViewCodeSequence",
+        "BiopsyTargetSequence", "DeviceSequence.CodeValue", "DeviceSequence.CodingSchemeDesignator",
+        *(f"ContributingEquipmentSequence.{keyword}" for keyword in _DEVICE),
+        *(f"ContributingSourcesSequence.{keyword}" for keyword in (*_DEVICE, "DetectorID", "AcquisitionDateTime")),
+        "XRay3DAcquisitionSequence.StartAcquisitionDateTime", "FrameContentSequence.FrameAcquisitionDateTime",
+    }
+)  # fmt: skip
+"""The names of everything that `Nested.attributes` may return."""
+
 SEQUENCE_TAGS = frozenset(_TAGS[keyword] for keyword in _SEQUENCES)
 """Top-level sequences that `Nested` reads."""
 

@@ -350,7 +350,9 @@ def test_a_unit_is_not_retired_before_it_was_installed(tmp_path: Path) -> None:
 def test_a_keyword_that_no_attribute_has_is_a_warning(tmp_path: Path) -> None:
     rule = RULE.format(when='StationNam = "A"', sets='unit = "prone1"')
     (warning,) = load(tmp_path, SMALL + UNIT + rule).warnings
-    assert "rules.0.when.StationNam: no attribute has this keyword; did you mean 'StationName'?" in warning
+    assert (
+        "rules.0.when.StationNam: no attribute the node reads has this keyword; did you mean 'StationName'?" in warning
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_node.dicom.header import ATTRIBUTES
 from dicom_node.dicom.keys import KEYS
+from dicom_node.dicom.nested import NESTED_ATTRIBUTES
 from dicom_node.dicom.uids import TRANSFER_SYNTAXES
 from dicom_node.dicom.values import LONGEST_TEXT
 from dicom_node.errors import UnreadableInstanceError
@@ -282,3 +286,29 @@ def test_facts_of_an_object_beyond_the_limits_are_those_before_them() -> None:
     facts = read_bytes(data).facts
     assert facts.flags == ("nested deeper than 32 sequences: not checked further",)
     assert facts.get("PatientID") == "SYNTH-0001"
+
+
+def test_every_attribute_of_facts_has_a_name_that_a_rule_may_use() -> None:
+    purpose = Sequence([code("109101", "DCM", "Acquisition Equipment")])
+    equipment = Sequence([item(PurposeOfReferenceCodeSequence=purpose, DeviceSerialNumber="SN-7")])
+    target = Sequence([item(TargetUID="1.2.3")])
+    objects = [
+        make_bto(ContributingEquipmentSequence=equipment, BiopsyTargetSequence=target),
+        make_mg(phantom="113685", UDISequence=Sequence([item(UniqueDeviceIdentifier="X")])),
+        make_rdsr(protocol="STEREO"),
+        make_kos([make_mg()]),
+        make_sc(),
+    ]
+    names = {name for ds in objects for name in facts_of(ds).attributes}
+    assert names <= ATTRIBUTES
+    assert NESTED_ATTRIBUTES - names < {
+        "DeviceObserverName", "DeviceObserverModelName", "StationAETitle", "StartOfXRayIrradiation",
+        *(f"{sequence}.{keyword}" for sequence in ("ContributingEquipmentSequence", "ContributingSourcesSequence")
+          for keyword in ("Manufacturer", "ManufacturerModelName", "StationName", "InstitutionName")),
+    }  # fmt: skip
+
+
+def test_the_documentation_lists_the_attributes_a_rule_may_use() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    section = text.split("## Attributes that rules and attribute maps see")[1].split("\n## ")[0]
+    assert set(re.findall(r"`([A-Z][A-Za-z0-9.]+)`", section)) == ATTRIBUTES
