@@ -1,10 +1,12 @@
 """Fixtures that several rooms share."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from dicom_node.index.engine import Index, open_index
 from tests import postgres
@@ -33,10 +35,48 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite index without rows, to copy: making the schema takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "node.db"
+    open_index(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database that holds an index without rows, to copy."""
+    with postgres.database(postgres_server) as url:
+        open_index(url).close()
+        yield str(make_url(url).database)
+
+
+@pytest.fixture
+def sqlite_index_url(sqlite_url: str, sqlite_template: Path) -> str:
+    """The URL of a SQLite index without rows: ``sqlite_url``, made."""
+    path = Path(str(make_url(sqlite_url).database))
+    path.parent.mkdir(mode=0o750)
+    shutil.copy(sqlite_template, path)
+    return sqlite_url
+
+
+@pytest.fixture
+def postgres_index_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a PostgreSQL index without rows, the test's own."""
+    with postgres.database(postgres_server, template=postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database without anything in it, once for each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def index_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database, once for each kind."""
-    return str(request.getfixturevalue(f"{request.param}_url"))
+    """The URL of an index without rows, once for each kind of database."""
+    return str(request.getfixturevalue(f"{request.param}_index_url"))
 
 
 @pytest.fixture
@@ -47,14 +87,14 @@ def index(index_url: str) -> Iterator[Index]:
 
 
 @pytest.fixture
-def sqlite_index(sqlite_url: str) -> Iterator[Index]:
+def sqlite_index(sqlite_index_url: str) -> Iterator[Index]:
     """An open, empty index on SQLite, for tests that are about something else."""
-    with closing(open_index(sqlite_url)) as opened:
+    with closing(open_index(sqlite_index_url)) as opened:
         yield opened
 
 
 @pytest.fixture
-def postgres_index(postgres_url: str) -> Iterator[Index]:
+def postgres_index(postgres_index_url: str) -> Iterator[Index]:
     """An open, empty index on PostgreSQL."""
-    with closing(open_index(postgres_url)) as opened:
+    with closing(open_index(postgres_index_url)) as opened:
         yield opened

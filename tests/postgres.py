@@ -35,13 +35,13 @@ def server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """Give the URL of a fresh, empty database on the server."""
+def database(server_url: str, *, template: str = "template0") -> Iterator[str]:
+    """Give the URL of a fresh database on the server: an empty one, or a copy of ``template``."""
     name = f"test_{uuid.uuid4().hex}"
     admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
     try:
         with admin.connect() as conn:
-            conn.execute(text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
+            conn.execute(text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}"))
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
         with admin.connect() as conn:
             conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

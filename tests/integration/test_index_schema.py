@@ -79,12 +79,12 @@ def test_the_database_of_another_program_is_refused(index_url: str) -> None:
         open_index(index_url)
 
 
-def test_nodes_that_start_together_make_one_schema(index_url: str) -> None:
+def test_nodes_that_start_together_make_one_schema(new_url: str) -> None:
     failures: list[BaseException] = []
 
     def start() -> None:
         try:
-            open_index(index_url).close()
+            open_index(new_url).close()
         except BaseException as error:
             failures.append(error)
 
@@ -184,12 +184,12 @@ def test_an_upgrade_killed_half_way_leaves_the_old_schema(old_database: str, nex
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.1, 0.2, 0.3, 0.4, 0.6])
-def test_a_node_killed_while_it_makes_the_schema_starts_again(index_url: str, moment: float) -> None:
+def test_a_node_killed_while_it_makes_the_schema_starts_again(new_url: str, moment: float) -> None:
     process = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            f"print('.', flush=True)\nfrom dicom_node.index.engine import open_index\nopen_index({index_url!r})",
+            f"print('.', flush=True)\nfrom dicom_node.index.engine import open_index\nopen_index({new_url!r})",
         ],
         stdout=subprocess.PIPE,
     )
@@ -201,7 +201,7 @@ def test_a_node_killed_while_it_makes_the_schema_starts_again(index_url: str, mo
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    with closing(open_index(index_url)) as index, index.read() as conn:
+    with closing(open_index(new_url)) as index, index.read() as conn:
         assert schema.current_revision(conn) == schema.REVISION
         assert {table.name for table in tables.metadata.sorted_tables} <= set(inspect(conn).get_table_names())
 
