@@ -1,7 +1,7 @@
 """Bytes of a data set, read forward: from a part of a file, or inflated from it within limits."""
 
 import zlib
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 _CHUNK = 64 * 1024
 
@@ -16,24 +16,12 @@ class InflationLimitError(Exception):
     """A deflated data set goes on beyond what is looked at. Stays inside this room."""
 
 
-class Forward(Protocol):
-    """A run of bytes that is read once, from its start to its end."""
-
-    position: int
-    """Bytes read or skipped so far."""
-
-    def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end. Raises InflationLimitError."""
-
-    def skip(self, size: int) -> bool:
-        """Pass over ``size`` bytes; False when there are fewer. Raises InflationLimitError."""
-
-
 class FileRange:
     """``length`` bytes of a seekable file from ``start`` on. Skipping reads nothing."""
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
         self.position = 0
+        """Bytes read or skipped so far."""
         self._file = file
         self._start = start
         self._length = length
@@ -67,6 +55,7 @@ class Inflated:
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
         self.position = 0
+        """Inflated bytes read or skipped so far."""
         self._source = FileRange(file, start, length)
         self._inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         self._buffer = b""
