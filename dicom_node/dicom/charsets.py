@@ -4,7 +4,6 @@ Nothing here raises or warns on what a peer sends: what cannot be decoded is rep
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydicom.charset import CODES_TO_ENCODINGS, STAND_ALONE_ENCODINGS, python_encoding
@@ -145,26 +144,3 @@ def _encode_extension(text: str, codec: str) -> bytes:
     if not _G0_ESCAPES.issuperset(_ESCAPE.findall(encoded)):
         raise UnicodeEncodeError(codec, text, 0, len(text), "needs a set that DICOM does not define")
     return encoded
-
-
-def choose_character_set(texts: Iterable[str], preferred: str = "") -> str:
-    """Return a Specific Character Set value that expresses every text, which are person names or other.
-
-    "" for plain ASCII; else ``preferred`` (the one a peer asked in) where it can; else Latin-1, else UTF-8.
-    """
-    texts = list(texts)
-    if all(text.isascii() for text in texts):
-        return ""
-    for candidate in (preferred, LATIN_1):
-        if candidate and _expresses(character_sets(candidate), texts):
-            return candidate
-    return UTF_8
-
-
-def _expresses(sets: CharacterSets, texts: list[str]) -> bool:
-    try:
-        for text in texts:
-            encode(text, sets, name=True)
-    except UnicodeEncodeError:
-        return False
-    return sets.known

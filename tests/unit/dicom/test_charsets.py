@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.dicom.charsets import CharacterSets, character_sets, choose_character_set, decode, encode
+from dicom_node.dicom.charsets import CharacterSets, character_sets, decode, encode
 
 # The examples of PS3.5 annexes H (Japanese), I (Korean), J (UTF-8, GB18030, GBK), K (GB 2312): bytes and text.
 NAMES = [
@@ -113,25 +113,6 @@ def test_what_can_be_encoded_is_decoded_to_the_same(text: str, sets: str, name: 
     except UnicodeEncodeError:
         return
     assert decode(encoded, character_sets(sets), name=name) == (text, True)
-
-
-@pytest.mark.parametrize(
-    ("texts", "preferred", "chosen"),
-    [
-        (["SYNTH^PATIENT", ""], "ISO_IR 100", ""),
-        (["Jérôme"], "", "ISO_IR 100"),
-        (["Jérôme"], "ISO_IR 192", "ISO_IR 192"),
-        (["山田^太郎"], "", "ISO_IR 192"),
-        (["Yamada^Tarou=山田^太郎"], "\\ISO 2022 IR 87", "\\ISO 2022 IR 87"),
-        (["홍^길동"], "\\ISO 2022 IR 87", "ISO_IR 192"),
-        (["Hong=洪^吉洞=홍^길동"], "\\ISO 2022 IR 149", "\\ISO 2022 IR 149"),
-        (["Jérôme"], "KLINGON", "ISO_IR 100"),
-    ],
-)
-def test_an_answer_is_written_in_the_askers_set_where_that_is_possible(
-    texts: list[str], preferred: str, chosen: str
-) -> None:
-    assert choose_character_set(texts, preferred) == chosen
 
 
 def test_the_default_repertoire_expresses_ascii_only() -> None:
