@@ -120,6 +120,7 @@ class Node:
         stores.archive.claims.tell({"listening": False})
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
+        stores.conflicts().replay()
         log.info(
             "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
         )

@@ -22,6 +22,7 @@ from dicom_node.index import state
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.sqlite import set_aside
 from dicom_node.logs import get_logger
+from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.decisions import ExamDecisions
 from dicom_node.services.found import Rules
 from dicom_node.services.ingest import Indexer
@@ -99,6 +100,10 @@ class Stores:
     def decisions(self) -> ExamDecisions:
         """Return the decisions of people about exams."""
         return ExamDecisions(archive=self.archive, indexer=self.indexer)
+
+    def conflicts(self) -> ConflictDecisions:
+        """Return the decisions of people about instances with several contents."""
+        return ConflictDecisions(archive=self.archive, indexer=self.indexer)
 
     def close(self) -> None:
         """Close both."""

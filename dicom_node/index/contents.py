@@ -1,9 +1,7 @@
-"""The index against the archive: which objects have rows, what is held twice, and how to begin anew."""
+"""The index against the archive: which objects have rows, and how to begin anew."""
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, Table, select, tuple_
 
@@ -14,22 +12,6 @@ PAGE_SIZE = 1000
 
 _DERIVED = (standing, exam, rejection, conflict, instance, series, study)
 """What the files tell, the rows that refer to others first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
-    """Other content that came under a SOP Instance UID that was taken; it is kept, and never served."""
-
-    sop_instance_uid: str
-    study_uid: str
-    """The study the other content names."""
-    digest: str
-    served_digest: str
-    """The content that came first and is served."""
-    size: int
-    received_at: datetime
-    calling_ae: str
-    peer_address: str
 
 
 def clear_derived(conn: Connection) -> None:
@@ -53,25 +35,6 @@ def known_digests(index: Index) -> Iterator[str]:
         if digest != last:
             yield digest
         last = digest
-
-
-def conflicts(conn: Connection) -> list[Conflict]:
-    """Return every conflict, the one received first at the front."""
-    query = (
-        select(
-            conflict.c.sop_instance_uid,
-            conflict.c.study_uid,
-            conflict.c.digest,
-            instance.c.digest.label("served_digest"),
-            conflict.c.size,
-            conflict.c.received_at,
-            conflict.c.calling_ae,
-            conflict.c.peer_address,
-        )
-        .join(instance)
-        .order_by(conflict.c.received_at, conflict.c.sop_instance_uid, conflict.c.digest)
-    )
-    return [Conflict(**row) for row in conn.execute(query).mappings()]
 
 
 def _pages(index: Index, table: Table) -> Iterator[tuple[str, str]]:

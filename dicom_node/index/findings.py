@@ -155,7 +155,7 @@ def waiting_for(conn: Connection, unit_id: str, since: date) -> list[str]:
 
 
 def conflicts(conn: Connection) -> list[Conflicts]:
-    """Return the instances that came again with other content, by the sender of the other content."""
+    """Return the instances that came again with other content and wait for a decision, by the sender of the other."""
     query = (
         select(
             conflict.c.calling_ae,
@@ -163,6 +163,7 @@ def conflicts(conn: Connection) -> list[Conflicts]:
             func.count(conflict.c.study_uid.distinct()).label("studies"),
             func.max(conflict.c.received_at).label("last_received_at"),
         )
+        .where(conflict.c.decided_at.is_(None))
         .group_by(conflict.c.calling_ae)
         .order_by(conflict.c.calling_ae)
     )

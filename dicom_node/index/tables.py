@@ -208,7 +208,8 @@ rejection = Table(
 conflict = Table(
     "conflict",
     metadata,
-    # Other content under a SOP Instance UID that is taken: kept beside the first, which stays the one served.
+    # Other content under a SOP Instance UID that is taken: kept beside the first, which stays the one served until a
+    # person decides. The decision is saved in the archive's journal as well.
     Column("sop_instance_uid", PlainText, ForeignKey("instance.sop_instance_uid"), primary_key=True),
     Column("digest", PlainText, primary_key=True),
     Column("size", BigInteger, nullable=False),
@@ -216,6 +217,9 @@ conflict = Table(
     _text("calling_ae"),
     _text("peer_address"),
     Column("study_uid", PlainText, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=True),  # null while nobody decided which content is served
+    _text("decided_by"),
+    _text("reason"),
     Index(None, "digest"),
 )
 

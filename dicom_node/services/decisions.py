@@ -1,7 +1,7 @@
 """What a person decides about an exam: whose it is, what it is, whether it counts."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from dicom_node.index.exams import ExamRecord
 from dicom_node.services import records
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.recover import read_object
+from dicom_node.services.review import want_review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +79,16 @@ class ExamDecisions:
         self._decide(exam.study_uid, [self._decision(kind, exam.study_uid, exam.unit_id, value, verdict)])
         return self._exam(exam_id)
 
-    def _decide(self, study_uid: str, new: Iterable[Decision]) -> None:
-        new = list(new)
-        for decision in new:
-            records.save_decision(self._archive.journal, decision)
+    def _decide(self, study_uid: str, new: Sequence[Decision]) -> None:
         # The headers are read inside the transaction, so that no instance of the study slips in between.
         with self._indexer.index.write() as conn:
             for decision in new:
                 decisions.insert(conn, decision)
             exam_upkeep.reassign(conn, study_uid, self._derivations(conn, study_uid))
+            want_review(conn)
+            # Last of what may fail, yet before the commit: what the journal has can be carried out.
+            for decision in new:
+                records.save_decision(self._archive.journal, decision)
 
     def _derivations(self, conn: Connection, study_uid: str) -> dict[str, Derivation]:
         """Work out every instance of a study as the decisions in force will have it."""

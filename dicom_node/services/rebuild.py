@@ -9,8 +9,10 @@ from dicom_node.index import contents
 from dicom_node.index.engine import Index
 from dicom_node.logs import get_logger
 from dicom_node.services import records
+from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.ingest import Indexer
-from dicom_node.services.recover import index_object, received_at
+from dicom_node.services.recover import in_order, index_object
+from dicom_node.services.review import want_review
 
 log = get_logger(__name__)
 
@@ -34,24 +36,19 @@ def rebuild(
     """Forget every row that files tell and index all objects again, in the order they were received.
 
     Decisions and releases come back from the journal; alerts and their deliveries stay as they are, so nobody is told
-    twice. ``progress`` is called with the number of objects done and of all. Not while a node is running.
+    twice. ``progress`` is called with the number of objects done and of all. Not while another process uses the index.
 
-    Raises DatabaseError, StorageUnavailableError; starting again begins from the start.
+    Raises DatabaseError, StorageUnavailableError, and ObjectDamagedError for a damaged journal, before anything is
+    forgotten. One that is cut short is finished by the next start of the node, or begun again.
     """
-    order = []
-    damaged = []
-    for stored in archive.objects():
-        try:
-            order.append((received_at(archive, stored.digest), stored.digest))
-        except ObjectDamagedError as error:
-            damaged.append(stored.digest)
-            log.error("object.unreadable", digest=stored.digest, reason=str(error))
-    order.sort()
+    set_aside = {digest for each in records.contents_in_force(archive.journal).values() for digest in each.set_aside}
+    order, unreadable = in_order(archive, (stored.digest for stored in archive.objects()), last=set_aside)
+    damaged = list(unreadable)
     with index.write() as conn:
         contents.clear_derived(conn)
     records.replay(archive.journal, index)
     indexed = 0
-    for number, (_, digest) in enumerate(order, start=1):
+    for number, digest in enumerate(order, start=1):
         try:
             index_object(archive, indexer, digest)
             indexed += 1
@@ -59,4 +56,7 @@ def rebuild(
             damaged.append(digest)
             log.error("object.unreadable", digest=digest, reason=str(error))
         progress(number, len(order))
+    ConflictDecisions(archive=archive, indexer=indexer).replay()
+    with index.write() as conn:
+        want_review(conn)
     return Rebuilt(indexed=indexed, damaged=tuple(damaged))

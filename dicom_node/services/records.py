@@ -5,6 +5,7 @@ none of it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -15,7 +16,20 @@ from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
 
-_DECISION, _RELEASE = "decision", "release"
+_DECISION, _RELEASE, _CONTENT = "decision", "release", "content"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentDecision:
+    """Which of the contents of an instance a person decided to have served, by their digests."""
+
+    sop_instance_uid: str
+    digest: str
+    set_aside: tuple[str, ...]
+    """The others that were known then; one that comes later needs another decision."""
+    reason: str
+    decided_by: str
+    decided_at: datetime
 
 
 def save_decision(journal: Journal, decision: Decision) -> None:
@@ -53,8 +67,39 @@ def save_release(journal: Journal, release: ReleaseVersion) -> None:
     )
 
 
+def save_content(journal: Journal, decision: ContentDecision) -> None:
+    """Make a decision about the contents of an instance durable; the caller carries it out next."""
+    journal.append(
+        _CONTENT,
+        {
+            "sop_instance_uid": decision.sop_instance_uid,
+            "digest": decision.digest,
+            "set_aside": list(decision.set_aside),
+            "reason": decision.reason,
+            "decided_by": decision.decided_by,
+            "decided_at": decision.decided_at.isoformat(),
+        },
+    )
+
+
+def contents_in_force(journal: Journal) -> dict[str, ContentDecision]:
+    """Return the decision that holds for each instance, by SOP Instance UID: the last one, with all set aside before.
+
+    Raises ObjectDamagedError when the journal is damaged.
+    """
+    found: dict[str, ContentDecision] = {}
+    for kind, record in journal.read():
+        if kind != _CONTENT:
+            continue
+        new = _content(record)
+        before = found.get(new.sop_instance_uid, new)
+        set_aside = {*before.set_aside, before.digest, *new.set_aside} - {new.digest}
+        found[new.sop_instance_uid] = replace(new, set_aside=tuple(sorted(set_aside)))
+    return found
+
+
 def replay(journal: Journal, index: Index) -> set[str]:
-    """Put what the journal has and the index lacks into the index; return the studies it decides about.
+    """Put the decisions about exams and the releases that the index lacks into it; return the studies decided about.
 
     Raises ObjectDamagedError when the journal is damaged: nothing of it is guessed.
     """
@@ -88,5 +133,15 @@ def _release(record: Mapping[str, Any]) -> ReleaseVersion:
             "due_on": date.fromisoformat(record["due_on"]) if record["due_on"] else None,
             "state": ReleaseState(record["state"]),
             "changed_at": datetime.fromisoformat(record["changed_at"]),
+        }
+    )
+
+
+def _content(record: Mapping[str, Any]) -> ContentDecision:
+    return ContentDecision(
+        **{
+            **record,
+            "set_aside": tuple(record["set_aside"]),
+            "decided_at": datetime.fromisoformat(record["decided_at"]),
         }
     )

@@ -12,6 +12,7 @@ from dicom_node.index import releases
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
 from dicom_node.services import records
+from dicom_node.services.review import want_review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +120,5 @@ class Releases:
         records.save_release(self._journal, version)
         with self._index.write() as conn:
             releases.insert(conn, version)
+            want_review(conn)
         return version

@@ -290,6 +290,9 @@ def upgrade() -> None:
         sa.Column("calling_ae", TEXT, server_default="", nullable=False),
         sa.Column("peer_address", TEXT, server_default="", nullable=False),
         sa.Column("study_uid", TEXT, nullable=False),
+        sa.Column("decided_at", sa.DateTime(), nullable=True),
+        sa.Column("decided_by", TEXT, server_default="", nullable=False),
+        sa.Column("reason", TEXT, server_default="", nullable=False),
         sa.ForeignKeyConstraint(
             ["sop_instance_uid"], ["instance.sop_instance_uid"], name="fk_conflict_sop_instance_uid"
         ),

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from dicom_node.errors import DatabaseError
 from dicom_node.index import decisions
-from dicom_node.index.contents import conflicts
+from dicom_node.index.conflicts import conflicts
 from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.exams import exam_id
@@ -60,8 +60,12 @@ def test_other_content_is_noted_once_beside_the_first(index: Index) -> None:
         assert conn.execute(select(instance.c.digest)).scalars().all() == [first.digest]
         assert conn.execute(select(study.c.study_uid)).scalars().all() == ["1.2.3"]
         (noted,) = conflicts(conn)
-    assert (noted.sop_instance_uid, noted.study_uid) == ("1.2", "9.9")
-    assert (noted.digest, noted.served_digest) == (other.digest, first.digest)
+    assert noted.sop_instance_uid == "1.2"
+    assert noted.waits
+    assert [(each.digest, each.study_uid, each.served) for each in noted.contents] == [
+        (first.digest, "1.2.3", True),
+        (other.digest, "9.9", False),
+    ]
 
 
 def test_counts_and_lists_of_a_study_are_right(index: Index) -> None:
