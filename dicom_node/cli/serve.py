@@ -1,5 +1,6 @@
 """``dicom-node serve``: run the node."""
 
+import shutil
 import sys
 
 import click
@@ -27,7 +28,8 @@ def serve(app: App, *, create: bool) -> None:
     node = Node(open_stores(Site.of(settings), create=create))
     node.run(
         reload=lambda: app.fresh().settings,
-        announce=lambda running: _tell(settings, running) if sys.stdout.isatty() else None,
+        # A service manager starts nobody's terminal: there the log tells all there is to tell.
+        announce=lambda running: None if "INVOCATION_ID" in app.environ else _tell(settings, running),
     )
 
 
@@ -48,5 +50,5 @@ def _tell(settings: Settings, node: Node) -> None:
             f"  findscu -S -aet {asker} -aec {title} -k QueryRetrieveLevel=STUDY -k StationName -k AcquisitionDate"
             f" -k StudyInstanceUID {host} {port}"
         )
-    click.echo("  dicom-node status")
+    click.echo(f"  {'dicom-node' if shutil.which('dicom-node') else sys.argv[0]} status")
     click.echo("Ctrl-C stops.")

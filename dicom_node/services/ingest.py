@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from dicom_node.accreditation.derive import Derivation, derive
 from dicom_node.accreditation.units import Registry
+from dicom_node.archive.files import refusals
 from dicom_node.archive.spool import Incoming
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance, ReadInstance
@@ -99,7 +100,7 @@ def ingest_instance(received: Received, *, archive: LocalArchive, indexer: Index
     """
     incoming = received.incoming
     file, start, length = incoming.reader()
-    with file:
+    with file, refusals("read a spool file"):
         read = read_instance(file, start, length, received.transfer_syntax_uid, received.provenance)
     if read.facts.sop_class_uid != received.sop_class_uid:
         raise MismatchedInstanceError("SOP Class UID of the data set is not that of the request")
