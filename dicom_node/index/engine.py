@@ -100,7 +100,7 @@ class Index:
 
     @contextlib.contextmanager
     def _begin_write(self, *, upgrades: bool = False) -> Iterator[Connection]:
-        # The threads of this process wait here, in turn and without polling, instead of in SQLite's busy handler.
+        # The threads of this process wait here, without polling, instead of in SQLite's busy handler.
         if not self._writer.acquire(timeout=self._busy_timeout_s):
             raise DatabaseError(f"the index is busy: its write lock was not free for {self._busy_timeout_s:g} s")
         try:

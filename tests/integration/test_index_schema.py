@@ -225,3 +225,13 @@ def test_nothing_is_upgraded_without_a_backup(
         open_index(sqlite_url)
     monkeypatch.setattr(schema, "REVISION", "0001")
     open_index(sqlite_url).close()
+
+
+def test_the_migrations_are_those_shipped_with_the_package_else_those_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "dicom_node"
+    monkeypatch.setattr(schema, "files", lambda _name: package)
+    assert schema.migrations_folder() == tmp_path / "migrations"
+    (package / "_migrations").mkdir(parents=True)
+    assert schema.migrations_folder() == package / "_migrations"
