@@ -73,13 +73,12 @@ class Node:
                 connections_per_address=settings.node.limits.max_connections_per_address,
             ),
         )
-        self._clockwork = Clockwork(
-            [
-                Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
-                Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
-                Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
-            ]
+        self._jobs = (
+            Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
+            Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
+            Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
         )
+        self._clockwork = Clockwork(self._jobs)
         self._dispatcher = self._make_dispatcher()
         self._dispatching = threading.Lock()
         self._reviewed_at_start = False
@@ -114,8 +113,12 @@ class Node:
         notify.stopping("draining")
         self.stop()
 
-    def start(self) -> None:
-        """Put right what a crash left, then listen, review and send."""
+    def start(self, *, by_clock: bool = True) -> None:
+        """Put right what a crash left, then listen, review and send.
+
+        Without ``by_clock`` the node reviews and sends only when ``look`` is called, for a time that does not run by
+        itself.
+        """
         stores = self._stores
         stores.archive.claims.tell({"listening": False})
         stores.decisions().replay()
@@ -125,12 +128,18 @@ class Node:
             "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
         )
         self._listener.start()
-        self._clockwork.start()
+        if by_clock:
+            self._clockwork.start()
         node = stores.site.settings.node
         stores.archive.claims.tell(
             {"listening": True, "port": self.port, "since": self._now().isoformat(), "version": __version__}
         )
         log.info("node.started", ae_title=node.ae_title[0], bind=node.bind, port=self.port, version=__version__)
+
+    def look(self) -> None:
+        """Look once after each job: review what is due or settled, and send what waits."""
+        for job in self._jobs:
+            job.run()
 
     def stop(self) -> None:
         """Stop accepting, let associations end, then the jobs, then close."""
