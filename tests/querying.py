@@ -22,6 +22,7 @@ from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import find_handler
 from dicom_node.dimse.listener import Capacity, Listener
 from dicom_node.dimse.receiver import Limits
+from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.services.find import FindLimits, FindService
 from tests.factories import encode
@@ -37,6 +38,8 @@ UNITS = {
         ("not_applying", UnitKind.UPRIGHT),
     )
 }
+
+NOTHING_AGES = Countdown(today=TODAY, months={}, ageing_units=frozenset())
 
 
 def identifier(level: str, *, block: int = 0x10, **keys: Any) -> Dataset:

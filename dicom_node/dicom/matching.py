@@ -12,6 +12,7 @@ decoded text without padding. What the standard leaves open is decided here:
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ SPAN_VRS = frozenset({"DA", "TM", "DT"})
 """The value representations of range matching (PS3.4 C.2.2.2.5)."""
 
 NUMBER_VRS = frozenset({"IS", "US", "UL", "SS", "SL"})
+
+_INTEGER = re.compile(r" *[+-]?[0-9]{1,20} *")
 
 Record = Mapping[str, Any]
 """Keyword to text; of a sequence: JSON text, or inside an item the list of items itself."""
@@ -119,10 +122,7 @@ class Number:
 
     def accepts(self, stored: str) -> bool:
         """Tell whether ``stored`` is the same number."""
-        try:
-            return int(stored) == self.value
-        except ValueError:
-            return False
+        return _INTEGER.fullmatch(stored) is not None and int(stored) == self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +177,9 @@ def make_test(vr: str, text: str, *, multiple: bool = False) -> Test | None:
     if vr in SPAN_VRS:
         return _range_test(vr, text)
     if vr in NUMBER_VRS:
-        try:
-            return Number(int(text))
-        except ValueError:
-            raise ValueError("is not a whole number") from None
+        if _INTEGER.fullmatch(text) is None:
+            raise ValueError("is not a whole number")
+        return Number(int(text))
     if vr == "UI":
         if "*" in text or "?" in text:
             raise ValueError("is a UID and takes no wild card")

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from dicom_node.accreditation.months import counts_until
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState, release_in_force
 from dicom_node.accreditation.units import Registry
 from dicom_node.dicom.query import Query
 from dicom_node.errors import QueryLimitError
 from dicom_node.index import releases
+from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
-from dicom_node.index.find import CountsUntil, FoundRecord, find_pages
+from dicom_node.index.find import FoundRecord, find_pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +43,8 @@ class FindService:
         The caller stops by not asking on. Raises QueryLimitError when the limits are reached, after what was found by
         then, and DatabaseError.
         """
-        today = self.today()
         left, searched = self.limits.matches, 0.0
-        pages = find_pages(self.index, query, counts_until=self._countdown(query, today), today=today)
+        pages = find_pages(self.index, query, self._countdown(query))
         while True:
             began = time.monotonic()
             page = next(pages, None)
@@ -61,16 +59,12 @@ class FindService:
             if searched > self.limits.seconds:
                 raise QueryLimitError(f"searched longer than {self.limits.seconds:g} s; ask for less")
 
-    def _countdown(self, query: Query, today: date) -> CountsUntil:
-        """Return how long an exam counts: empty where nothing ages, as the standing of its unit has it."""
-        if query.keywords.isdisjoint({"DaysLeft", "CountsUntil"}):
-            return lambda _unit_id, _portion, _day: None
-        months, ageing = self.policy().months, self._ageing_units(today)
-
-        def until(unit_id: str, portion: str, day: date) -> date | None:
-            return counts_until(day, months[Portion(portion)]) if unit_id in ageing else None
-
-        return until
+    def _countdown(self, query: Query) -> Countdown:
+        """Return how exams age, with no unit's when the query does not ask."""
+        today = self.today()
+        asks = not query.keywords.isdisjoint({"DaysLeft", "CountsUntil"})
+        ageing_units = self._ageing_units(today) if asks else frozenset()
+        return Countdown(today=today, months=self.policy().months, ageing_units=ageing_units)
 
     def _ageing_units(self, today: date) -> frozenset[str]:
         """Return the units whose exams age: in service, applying, and with no testing package released."""

@@ -15,14 +15,14 @@ from dicom_node.index.find import find_pages
 from dicom_node.index.record import Entry
 from tests import reference_find
 from tests.entries import make_derivation, make_entry
-from tests.querying import TODAY, ask
+from tests.querying import NOTHING_AGES, ask
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
 
 
 def find(index: Index, query: Query, page_size: int = 3) -> list[dict[str, str]]:
-    pages = find_pages(index, query, counts_until=lambda *_: None, today=TODAY, page_size=page_size)
+    pages = find_pages(index, query, NOTHING_AGES, page_size=page_size)
     return [record for page in pages for record in page]
 
 

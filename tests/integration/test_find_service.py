@@ -14,7 +14,7 @@ from dicom_node.index.engine import Index
 from dicom_node.index.find import find_pages
 from dicom_node.index.releases import ReleaseVersion
 from tests.entries import make_derivation, make_entry
-from tests.querying import TODAY, ask, make_service
+from tests.querying import NOTHING_AGES, ask, make_service
 
 
 def fill(index: Index, *entries: Any) -> Index:
@@ -165,8 +165,8 @@ def test_a_patient_whose_rows_lie_on_two_pages_is_answered_once(index: Index) ->
     for number in range(7):
         fill(index, make_entry(study_uid=f"1.{number}", PatientID="AB"[number % 2], PatientName=f"SYNTH^{number}"))
     query = ask("PATIENT", Root.PATIENT, PatientID="", NumberOfPatientRelatedStudies="")
-    pages = list(find_pages(index, query, counts_until=lambda *_: None, today=TODAY, page_size=2))
-    assert [len(page) for page in pages] == [1, 0, 1, 0]
+    pages = list(find_pages(index, query, NOTHING_AGES, page_size=2))
+    assert [len(page) for page in pages] == [1, 1, 0]
     found = {record["PatientID"]: record["NumberOfPatientRelatedStudies"] for page in pages for record in page}
     assert found == {"A": "4", "B": "3"}
 
@@ -201,9 +201,7 @@ def test_a_query_that_takes_too_long_ends_and_says_so(sqlite_index: Index) -> No
 def test_nothing_is_open_in_the_index_between_two_pages(index: Index) -> None:
     fill_many(index, 5)
     checked_out = index.engine.pool.checkedout  # type: ignore[attr-defined]  # of the pool that both databases use
-    pages = find_pages(
-        index, ask("STUDY", StudyInstanceUID="", UnitID=""), counts_until=lambda *_: None, today=TODAY, page_size=2
-    )
+    pages = find_pages(index, ask("STUDY", StudyInstanceUID="", UnitID=""), NOTHING_AGES, page_size=2)
     seen: list[str] = []
     for page in pages:
         assert checked_out() == 0

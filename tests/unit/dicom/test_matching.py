@@ -166,6 +166,7 @@ def test_any_value_of_several_matches(key: str, stored: str, expected: bool) -> 
         ("DT", "20261301", "value or range"),
         ("IS", "x", "whole number"),
         ("IS", "1*", "whole number"),
+        ("IS", "1_0", "whole number"),
         ("UI", "1.2.*", "no wild card"),
         ("UI", "1.2.?", "no wild card"),
     ],
