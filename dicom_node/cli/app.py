@@ -34,6 +34,7 @@ INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serve:serve", "run the node"),
     "check-config": ("config:check_config", "check a configuration file and tell every problem"),
+    "demo": ("demo:demo", "show months of a facility in seconds, on a node of its own"),
     "completion": ("completion:completion", "write the script that completes commands in a shell"),
 }
 """Command to the module and name that hold it, and its line in the help."""
