@@ -92,14 +92,16 @@ def undated_words(about: About) -> Words:
 def unattributed_words(about: About) -> Words:
     """Exams that may count came from a sender that does not tell their unit."""
     details = about.details
+    one = details["count"] == 1
     exams = counted(details["count"], "exam")
     candidates = ", ".join(one_line(unit) for unit in details["candidates"])
     doubts = "".join(f" {capital(one_line(doubt)).rstrip('.')}." for doubt in details["doubts"][:SHOWN])
     return Words(
-        headline=f"{exams} from {_sender(details)} wait to be told their unit",
+        headline=f"{exams} from {_sender(details)} {'waits to be told its' if one else 'wait to be told their'} unit",
         what=(
             f"The images do not tell which unit made {exams} sent by {_sender(details)}"
-            f"{f' (it could be {candidates})' if candidates else ''}.{doubts}{_newest(details)} They count toward "
+            f"{f' (it could be {candidates})' if candidates else ''}.{doubts}{_newest(details)} "
+            f"{'It counts' if one else 'They count'} toward "
             f"nothing until a person decides.{_exams(details)}"
         ),
         why="An exam counts for the one unit it was made on; a guess could hide that another unit has none.",
