@@ -93,7 +93,13 @@ class NodeAssociation(Association):
         self._store: StoreScp | None = None
 
         self.receiving = ReceivingSocket(
-            self, connection, request=request.data, limits=wire.limits, draining=draining, log=self.log
+            self,
+            connection,
+            request=request.data,
+            limits=wire.limits,
+            library_runs=self._reactor_checkpoint,
+            draining=draining,
+            log=self.log,
         )
         self.receiving.serve_stores(self._make_store)
         self.set_socket(self.receiving)

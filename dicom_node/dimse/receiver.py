@@ -36,6 +36,9 @@ IDENTIFIER_LIMIT = 1 << 20
 TURN = 0.25
 """Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
 
+REST = 1.0
+"""Seconds after the last unit for the library until its association thread is put to rest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -83,17 +86,20 @@ class ReceivingSocket(AssociationSocket):
         *,
         request: bytes,
         limits: Limits,
+        library_runs: threading.Event,
         draining: Callable[[], bool],
         log: Any,
     ) -> None:
         """Wrap a connection whose association request has been read already.
 
-        ``request`` is that unit; the library gets it first. ``draining`` tells that the node is stopping: the
-        association is aborted once nothing is under way.
+        ``request`` is that unit; the library gets it first. ``library_runs`` is the event that the association's own
+        thread waits at. ``draining`` tells that the node is stopping: the association is aborted once nothing is under
+        way.
         """
         super().__init__(assoc, client_socket=client_socket)
         self._connection = client_socket
         self._limits = limits
+        self._library_runs = library_runs
         self._draining = draining
         self._log = log
         self._parser = pdu.UnitParser(limits.maximum_length)
@@ -111,6 +117,7 @@ class ReceivingSocket(AssociationSocket):
         self._message = _Message()
         self._transfer: Transfer | None = None
         self._last_sign = time.monotonic()  # of life: a byte that came or went
+        self._last_handover = self._last_sign
         self._unit_since = self._last_sign
         self._unit_number = 0
         client_socket.settimeout(limits.sending)
@@ -133,6 +140,7 @@ class ReceivingSocket(AssociationSocket):
             self.close()
         except BaseException:
             self._discard()
+            self._wake_library()
             raise
         return False
 
@@ -165,6 +173,7 @@ class ReceivingSocket(AssociationSocket):
         """Close the connection; whatever was arriving is forgotten."""
         self._discard()
         super().close()
+        self._wake_library()
         # The library's own close stops half way when the peer has left already.
         self._connection.close()
 
@@ -172,11 +181,13 @@ class ReceivingSocket(AssociationSocket):
 
     def _unit_is_ready(self) -> bool:
         if self._handover:
+            self._wake_library()
             return True
         turn_ends = time.monotonic() + TURN
         while self._is_connected:
             established = self.assoc.dul.state_machine.current_state == "Sta6"
             if self._serve_events() if established else self._pass_on_events():
+                self._wake_library()
                 return True
             patience = turn_ends - time.monotonic()
             self._keep_deadlines(established=established)
@@ -185,12 +196,23 @@ class ReceivingSocket(AssociationSocket):
             # While the library has something to say it must get its turn at once.
             if not established or self._served.open:
                 patience = 0.0
+            elif time.monotonic() - self._last_handover > REST:
+                self._library_runs.clear()
             if not self._receive(patience):
                 self._keep_deadlines(established=established)
                 if established and self._draining() and self._at_rest():
                     self._refuse("the node is stopping", reason=0)
                 return False
         return False
+
+    def _wake_library(self) -> None:
+        """Let the association's own thread run: a unit for it is here, or the end of the connection.
+
+        Its loop looks around a thousand times a second, which would fill a core with some dozens of idle associations;
+        it waits at this event of its own (meant for pausing it) while nothing but C-STORE or silence happens.
+        """
+        self._last_handover = time.monotonic()
+        self._library_runs.set()
 
     def _receive(self, patience: float) -> bool:
         """Wait up to ``patience`` seconds for bytes and begin to cut them; tell whether any came."""
@@ -204,6 +226,8 @@ class ReceivingSocket(AssociationSocket):
         if size == 0:
             self.close()
             return False
+        # Senders that leave Nagle's algorithm on wait for the acknowledgement of each unit; the system forgets this.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self._last_sign = time.monotonic()
         self._events = self._parser.feed(self._view[:size])
         return True

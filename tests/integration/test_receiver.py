@@ -16,7 +16,7 @@ from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Capacity, Listener
-from dicom_node.dimse.receiver import Limits
+from dicom_node.dimse.receiver import REST, Limits
 from tests import raw_peer
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, RawPeer
 
@@ -177,6 +177,25 @@ def test_echo_between_stores_is_served_by_the_library(node: Node) -> None:
             response, _ = peer.read_response()
             assert (response.field, response.message_id, response.status) == (0x8030, 50 + number, 0)
         assert peer.release()[0] == 6
+
+
+def test_an_association_that_rested_still_echoes_stores_and_releases(node: Node) -> None:
+    with RawPeer(node.port) as peer:
+        time.sleep(REST + 0.5)
+        peer.send(raw_peer.message(3, raw_peer.echo_request(7)))
+        assert peer.read_response()[0].message_id == 7
+        time.sleep(REST + 0.5)
+        peer.send(store())
+        assert peer.read_response()[0].status == 0
+        time.sleep(REST + 0.5)
+        assert peer.release()[0] == 6
+    wait_for(lambda: node.listener.associations == 0)
+
+
+def test_a_rested_association_notices_that_its_peer_left(node: Node) -> None:
+    with RawPeer(node.port):
+        time.sleep(REST + 0.5)
+    wait_for(lambda: node.listener.associations == 0)
 
 
 def test_pynetdicom_as_a_peer_can_echo_and_release(node: Node) -> None:

@@ -40,5 +40,10 @@ def test_an_association_takes_its_socket_and_closes_through_its_server() -> None
     assert "self._server.shutdown_request" in inspect.getsource(Association.run_reactor)
 
 
+def test_the_association_thread_waits_at_its_checkpoint_each_turn() -> None:
+    assert "self._reactor_checkpoint.wait()" in inspect.getsource(Association._run_reactor)
+    assert "self._reactor_checkpoint.set()" in inspect.getsource(Association._abort_blocking)
+
+
 def test_the_server_takes_a_handler_class_of_ours() -> None:
     assert "request_handler" in inspect.signature(AssociationServer.__init__).parameters
