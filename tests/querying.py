@@ -30,12 +30,20 @@ from tests.factories import encode
 TODAY = date(2026, 11, 23)
 
 UNITS = {
-    unit_id: Unit(id=unit_id, label=unit_id, kind=kind, identities=(), applying=unit_id != "not_applying")
+    unit_id: Unit(
+        id=unit_id,
+        label=unit_id,
+        kind=kind,
+        identities=(),
+        applying=unit_id != "not_applying",
+        retired_on=date(2026, 11, 22) if unit_id == "retired" else None,
+    )
     for unit_id, kind in (
         ("prone1", UnitKind.PRONE),
         ("upright_a", UnitKind.UPRIGHT),
         ("upright_b", UnitKind.UPRIGHT),
         ("not_applying", UnitKind.UPRIGHT),
+        ("retired", UnitKind.PRONE),
     )
 }
 

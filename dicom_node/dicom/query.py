@@ -189,6 +189,8 @@ class _Parser:
         return BY_TAG.get(PRIVATE_GROUP << 16 | 0x1000 | tag & 0xFF) if tag >> 8 & 0xFF == self._block else None
 
     def _is_answered(self, key: Key) -> bool:
+        if key.level is Level.PATIENT and not key.column:  # what a patient has is counted where patients are answered
+            return self._level is Level.PATIENT
         return key.level <= self._level or descends(key.keyword, self._level)
 
     def _condition(self, key: Key, element: Element) -> Condition | None:

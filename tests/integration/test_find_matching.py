@@ -91,7 +91,7 @@ STUDY_QUERIES: list[dict[str, str]] = [
     {"StudyTime": "1030"}, {"StudyTime": "103059"}, {"StudyTime": "10"}, {"StudyTime": "1000-1030"},
     {"StudyTime": "-0959"}, {"StudyTime": "235959-"}, {"StudyDate": "20260504-20260505", "StudyTime": "10-11"},
     {"StudyInstanceUID": "1.2.3"}, {"StudyInstanceUID": "1.2.3\\1.2.5\\9.9"}, {"StudyInstanceUID": "1.2"},
-    {"ModalitiesInStudy": "SR"}, {"ModalitiesInStudy": "MG"}, {"ModalitiesInStudy": "D?"},
+    {"ModalitiesInStudy": "SR"}, {"ModalitiesInStudy": "S?"}, {"ModalitiesInStudy": "MG"}, {"ModalitiesInStudy": "D?"},
     {"ModalitiesInStudy": "DX\\SR"}, {"SOPClassesInStudy": TOMOSYNTHESIS}, {"SOPClassesInStudy": "1.2.840"},
     {"NumberOfStudyRelatedInstances": "3"}, {"NumberOfStudyRelatedSeries": "2"}, {"ReferringPhysicianName": "synth^*"},
     {"PatientSex": "F"}, {"PatientBirthDate": "19700101"}, {"PatientBirthDate": "-19691231"},

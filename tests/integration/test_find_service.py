@@ -7,6 +7,7 @@ import pytest
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState
+from dicom_node.dicom.keys import KEYS, KeyType, Level
 from dicom_node.dicom.query import Query, Root
 from dicom_node.errors import DatabaseError, QueryLimitError
 from dicom_node.index import releases
@@ -56,6 +57,33 @@ def test_values_from_below_are_those_of_the_instances_that_match(index: Index) -
     assert find(index, ask("STUDY", **asked | {"UnitID": "prone1", "AcquisitionDate": "20260505"})) == []
 
 
+@pytest.mark.parametrize("level", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
+def test_every_key_can_be_asked_at_every_level(sqlite_index: Index, level: str) -> None:
+    fill(sqlite_index, make_entry(derivation=make_derivation("prone1")))
+    above = {"PatientID": "SYNTH-0001", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.1"}
+    named = dict(list(above.items())[: Level[level]])
+    query = ask(level, Root.PATIENT, **dict.fromkeys((key.keyword for key in KEYS), "") | named)
+    (record,) = find(sqlite_index, query)
+    at_least = {key.keyword for key in KEYS if key.level is Level[level]}
+    assert at_least <= record.keys() == {asked.keyword for asked in query.asked}
+    assert query.has_unsupported_keys  # each level leaves some key to another
+
+
+VALUES = {"DA": "20260101-", "TM": "10-", "DT": "2026-", "IS": "1", "US": "1", "UI": "1.2"}
+
+
+@pytest.mark.parametrize("level", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
+def test_every_key_can_narrow_at_every_level(index: Index, level: str) -> None:
+    fill(index, make_entry(derivation=make_derivation("prone1")))
+    above = {"PatientID": "SYNTH-0001", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.1"}
+    named = dict(list(above.items())[: Level[level]])
+    for key in KEYS:
+        if key.vr == "SQ" or (key.type is KeyType.UNIQUE and key.level > Level[level]):
+            continue
+        for value in (VALUES.get(key.vr, "A*"), VALUES.get(key.vr, "A")):
+            assert len(find(index, ask(level, Root.PATIENT, **{key.keyword: value} | named))) <= 1
+
+
 def test_a_series_that_turns_up_in_two_studies_is_told_apart_by_its_study(index: Index) -> None:
     fill(
         index,
@@ -91,6 +119,7 @@ def test_days_left_count_to_the_month_end_that_reminders_count_to(index: Index) 
         (make_derivation("prone1", portion=Portion.UNCLEAR), ""),
         (make_derivation(""), ""),
         (make_derivation("not_applying"), ""),
+        (make_derivation("retired"), ""),
         (make_derivation("no_longer_configured"), ""),
     ],
 )
@@ -125,6 +154,13 @@ def test_studies_are_found_by_the_day_until_which_they_count(index: Index) -> No
     assert [record["StudyInstanceUID"] for record in find(index, ask("STUDY", StudyInstanceUID="", DaysLeft="8"))] == [
         "1.1"
     ]
+
+
+def test_name_components_left_out_at_the_end_are_there_for_a_wild_card(index: Index) -> None:
+    fill(index, make_entry(PatientName="SOLO"))
+    for pattern in ("SOLO^*", "so*^*", "*^", "SOLO^*^*=*"):
+        assert len(find(index, ask("STUDY", PatientName=pattern))) == 1, pattern
+    assert find(index, ask("STUDY", PatientName="SOLO^A*")) == []
 
 
 def patients(index: Index, **keys: str) -> list[dict[str, str]]:
