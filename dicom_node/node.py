@@ -24,7 +24,7 @@ from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.recover import recover
-from dicom_node.services.review import is_review_wanted, last_review, review, review_settled
+from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
 from dicom_node.settings import Settings
 from dicom_node.site import Site, Stores, utc_now
 
@@ -207,10 +207,7 @@ class Node:
 
     def _is_due(self, last: datetime, now: datetime) -> bool:
         """Tell whether the daily review's time has come since the last review, in the facility's zone."""
-        local = now.astimezone(self._site.zone)
-        due = datetime.combine(local.date(), self._site.settings.alerts.evaluate_at, tzinfo=self._site.zone)
-        if due > local:
-            due = datetime.combine(local.date() - timedelta(days=1), due.timetz())
+        due, _ = daily(now.astimezone(self._site.zone), self._site.settings.alerts.evaluate_at)
         return last < due or last > now + timedelta(minutes=5)  # a clock that was set back must not stop reviews
 
     def _review_settled(self) -> None:

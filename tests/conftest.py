@@ -1,11 +1,16 @@
 """Fixtures that several rooms share."""
 
+import logging
 import shutil
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import make_url
 
 from dicom_node.index.engine import Index, open_index
@@ -98,3 +103,18 @@ def postgres_index(postgres_index_url: str) -> Iterator[Index]:
     """An open, empty index on PostgreSQL."""
     with closing(open_index(postgres_index_url)) as opened:
         yield opened
+
+
+@pytest.fixture
+def logs_as_they_were() -> Iterator[None]:
+    """Put back what configuring the logs changes for the whole process; pytest's own hooks are among it."""
+    hooks = threading.excepthook, sys.unraisablehook, warnings.showwarning
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    config = structlog.get_config()
+    yield
+    threading.excepthook, sys.unraisablehook, warnings.showwarning = hooks
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    structlog.configure(**config)
+    structlog.contextvars.clear_contextvars()

@@ -33,6 +33,15 @@ INTERRUPTED = 130
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serve:serve", "run the node"),
+    "status": ("status:status", "tell where every unit stands and what needs somebody"),
+    "exams": ("exams:exams", "list exams, see why one counts or not, decide about it"),
+    "unattributed": ("unattributed:unattributed", "list exams that nobody could place, and place them"),
+    "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),
+    "release": ("release:release", "record the testing packages of the units"),
+    "alerts": ("alerts:alerts", "see what fires and who was told; acknowledge, silence, test"),
+    "import": ("archive:import_", "take existing DICOM files in"),
+    "verify": ("archive:verify", "read stored objects again and compare them with the index"),
+    "rebuild": ("archive:rebuild", "make the index anew from the stored files"),
     "check-config": ("config:check_config", "check a configuration file and tell every problem"),
     "demo": ("demo:demo", "show months of a facility in seconds, on a node of its own"),
     "completion": ("completion:completion", "write the script that completes commands in a shell"),

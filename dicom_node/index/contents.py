@@ -37,6 +37,12 @@ def known_digests(index: Index) -> Iterator[str]:
         last = digest
 
 
+def has_row(conn: Connection, digest: str) -> bool:
+    """Tell whether an object has a row, as a conflicting one at least."""
+    found = (select(table.c.digest).where(table.c.digest == digest) for table in (instance, conflict))
+    return any(conn.execute(query.limit(1)).first() is not None for query in found)
+
+
 def _pages(index: Index, table: Table) -> Iterator[tuple[str, str]]:
     key = table.c.digest, table.c.sop_instance_uid
     after = ("", "")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
@@ -110,16 +110,32 @@ def of_unit(conn: Connection, unit_id: str) -> list[ExamRecord]:
     return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
 
 
-def newest(
-    conn: Connection, limit: int, *, unit_id: str | None = None, portion: Portion | None = None
+def listed(
+    conn: Connection,
+    *,
+    unit_id: str | None = None,
+    portion: Portion | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    with_neither: bool = False,
 ) -> list[ExamRecord]:
-    """Return the exams received last, of one unit and one portion where these are given, newest first."""
-    query = select(exam).order_by(exam.c.last_received_at.desc(), exam.c.id).limit(limit)
+    """Return exams, newest day first and undated ones last; of one unit ("" is the unknown one) or portion if given.
+
+    ``since`` and ``until`` bound the day, both included, and leave undated exams out. Exams that are known to count
+    toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for.
+    """
+    query = select(exam)
     if unit_id is not None:
         query = query.where(exam.c.unit_id == unit_id)
     if portion is not None:
         query = query.where(exam.c.portion == portion)
-    return _records(conn, query)
+    elif not with_neither:
+        query = query.where(exam.c.portion != Portion.NEITHER)
+    if since is not None:
+        query = query.where(exam.c.day >= since)
+    if until is not None:
+        query = query.where(exam.c.day <= until)
+    return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
 
 
 def counting(conn: Connection, unit_id: str) -> dict[Portion, list[CountingExam]]:
@@ -135,9 +151,14 @@ def counting(conn: Connection, unit_id: str) -> dict[Portion, list[CountingExam]
     return found
 
 
-def unattributed(conn: Connection) -> list[ExamRecord]:
-    """Return the exams of no known unit that might count for one, newest received first."""
+def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord]:
+    """Return the exams of no known unit that might count for one, newest received first.
+
+    ``since`` leaves out those of an earlier day, which are too old to count.
+    """
     query = select(exam).where(exam.c.unit_id == "", exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
+    if since is not None:
+        query = query.where(or_(exam.c.day.is_(None), exam.c.day >= since))
     return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
 
 

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import Connection
 
@@ -133,6 +133,13 @@ def last_review(conn: Connection) -> datetime | None:
     """Return when all units were reviewed last, None when they never were."""
     text = state.get(conn, LAST_REVIEW)
     return None if text is None else datetime.fromisoformat(text)
+
+
+def daily(local: datetime, at: time) -> tuple[datetime, datetime]:
+    """Return when the daily review was due last, up to the aware ``local`` time, and when it is due next."""
+    day = local.date() if local.time() >= at else local.date() - timedelta(days=1)
+    last, following = (datetime.combine(each, at, tzinfo=local.tzinfo) for each in (day, day + timedelta(days=1)))
+    return last, following
 
 
 def want_review(conn: Connection) -> None:

@@ -191,7 +191,7 @@ def test_sqlite_and_postgres_hold_the_same(
                     [exams.of_unit(conn, unit) for unit in ("", "a", "b")],
                     [exams.counting(conn, unit) for unit in ("", "a", "b")],
                     exams.to_review(conn, NOON + timedelta(seconds=1)),
-                    (exams.unattributed(conn), exams.undated(conn), exams.newest(conn, 3), exams.last_received(conn)),
+                    (exams.unattributed(conn), exams.undated(conn), exams.listed(conn), exams.last_received(conn)),
                     [exams.instances_of(conn, "1.1", unit) for unit in ("", "a", "b")],
                 )
             )

@@ -1,0 +1,76 @@
+"""What the commands that work with archive and index share: opening both, days, and who asks."""
+
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from dicom_node.cli.app import App
+from dicom_node.errors import OperatorError
+from dicom_node.site import Site, Stores, open_stores, utc_now
+
+
+@contextmanager
+def opened(app: App, *, renew: bool = False) -> Iterator[Stores]:
+    """Open the archive and the index of the configuration. Raises as ``site.open_stores``, and ConfigError."""
+    with closing(open_stores(Site.of(app.settings), renew=renew)) as stores:
+        yield stores
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return utc_now()
+
+
+def today(stores: Stores) -> date:
+    """Return the facility's calendar day."""
+    return stores.site.day(utc_now())
+
+
+class Day(click.ParamType[date]):
+    """A calendar day as ``YYYY-MM-DD``."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Read it; anything else is wrong usage."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)
+
+
+DAY = Day()
+
+
+def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that decides something the option ``--by``: who decides."""
+    return click.option("--by", metavar="NAME", default=_login_name, help="Who decides; else your login name.")(command)
+
+
+def reason_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that decides something the option ``--reason``."""
+    return click.option("--reason", metavar="TEXT", required=True, help="Why, for the next person; no patient data.")(
+        command
+    )
+
+
+def known_unit(stores: Stores, unit_id: str) -> str:
+    """Return the id of a configured unit. Raises OperatorError for another."""
+    units = stores.site.registry.units
+    if unit_id not in units:
+        raise OperatorError(f"there is no unit {unit_id!a}; the units are {', '.join(sorted(units)) or 'none'}")
+    return unit_id
+
+
+def _login_name() -> str:
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

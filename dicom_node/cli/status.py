@@ -1,0 +1,341 @@
+"""``dicom-node status``: whether the node runs, where each unit stands, and what needs somebody."""
+
+import contextlib
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.alerts.phrases import capital, counted
+from dicom_node.cli.app import App, pass_app
+from dicom_node.cli.opened import known_unit, now, opened, today
+from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
+from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
+from dicom_node.services.review import daily
+from dicom_node.services.status import Concern, Status, Storage, UnitStatus, read_status, read_storage
+from dicom_node.site import Site, Stores
+
+KNOCK = 2.0
+"""Seconds the listener has to accept a connection."""
+
+LATE = timedelta(minutes=10)
+"""How late a review may be before it is called overdue: the node looks every few seconds, and may just be starting."""
+
+_STYLES = {
+    State.OK: "green",
+    State.SECURED: "green",
+    State.NEARING: "yellow",
+    State.MISSING: "bold red",
+    State.LAPSED: "bold red",
+    State.SHORT: "bold red",
+    State.RETIRED: "dim",
+    State.NOT_REQUIRED: "dim",
+}
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What can be seen of the node from here."""
+
+    running: bool
+    """A process holds the lock of the node; the system takes that from a process that dies."""
+    listening: bool
+    """It says so, and its port accepts a connection."""
+    port: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The daily review: the last one and the next."""
+
+    last_at: datetime | None
+    next_at: datetime
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that is shown, as of one moment."""
+
+    site: Site
+    at: datetime
+    status: Status
+    node: NodeState
+    review: Review
+    storage: Storage
+
+    def when(self, moment: datetime) -> str:
+        """Return a moment as the facility's people say it."""
+        return moment_words(moment, self.site.zone, self.at)
+
+
+@click.command("status")
+@click.option("--unit", "unit_id", metavar="UNIT", help="One unit alone.")
+@json_option
+@pass_app
+def status(app: App, *, unit_id: str | None, as_json: bool) -> None:
+    """Tell where every unit stands today, whether the node runs, and what needs somebody.
+
+    Standings are worked out at this moment. Works beside a running node and without one.
+    """
+    with opened(app) as stores:
+        if unit_id is not None:
+            known_unit(stores, unit_id)
+        at = now()
+        found = read_status(
+            stores.index,
+            stores.site.rules,
+            today=today(stores),
+            now=at,
+            unit_ids=None if unit_id is None else [unit_id],
+        )
+        view = View(
+            site=stores.site,
+            at=at,
+            status=found,
+            node=_node_state(stores),
+            review=_review(found.last_review_at, stores.site, at),
+            storage=read_storage(stores.archive),
+        )
+    if as_json:
+        write_json(_as_json(view))
+    else:
+        _write(view)
+
+
+def _node_state(stores: Stores) -> NodeState:
+    told, settings = stores.archive.claims.node(), stores.site.settings.node
+    if told is None:
+        return NodeState(running=False, listening=False, port=settings.port, since=None)
+    port = int(told.get("port", settings.port))
+    since = datetime.fromisoformat(told["since"]) if "since" in told else None
+    listening = bool(told.get("listening")) and _accepts(settings.bind, port)
+    return NodeState(running=True, listening=listening, port=port, since=since)
+
+
+def _accepts(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((_ANY_ADDRESS.get(host, host), port), KNOCK):
+        return True
+    return False
+
+
+def _review(last_at: datetime | None, site: Site, at: datetime) -> Review:
+    due, following = daily(at.astimezone(site.zone), site.settings.alerts.evaluate_at)
+    overdue = at - due > LATE and (last_at is None or last_at < due)
+    return Review(last_at=last_at, next_at=following, overdue=overdue)
+
+
+# For people.
+
+
+def _write(view: View) -> None:
+    site, found = view.site, view.status
+    click.echo(printable(f"{site.settings.facility.name} · {view.at.astimezone(site.zone):%a %Y-%m-%d %H:%M %Z}"))
+    click.echo(" · ".join(_headlines(view)))
+    policy = site.rules.policy
+    click.echo(printable(f"Rule {policy.id}: {policy.citation}"))
+    click.echo()
+    _write_units(view)
+    click.echo()
+    for sentence, command in _warnings(view):
+        write_sentence(sentence, first="! ", rest="  ")
+        if command:
+            click.echo(f"  {printable(command)}")
+    click.echo(
+        f"Exams: {found.unattributed} without a unit, {found.undated} without a date, "
+        f"{counted(found.conflicts, 'conflict')} to decide"
+    )
+    click.echo(_alert_line(view))
+
+
+def _headlines(view: View) -> list[str]:
+    node, review, settings = view.node, view.review, view.site.settings.node
+    title, address = settings.ae_title[0], f"{settings.bind}:{node.port}"
+    if node.listening:
+        runs = f"{title} listens at {address}"
+        runs += f", up {span_words(view.at - node.since)}" if node.since else ""
+    elif node.running:
+        runs = f"{title} runs, but does not listen at {address}"
+    else:
+        runs = f"{title} is not running"
+    reviewed = f"reviewed {view.when(review.last_at)}" if review.last_at else "never reviewed"
+    following = f"next {view.when(review.next_at)}" if node.running else "no review to come"
+    free = "storage not readable" if view.storage.free_bytes is None else f"{size_words(view.storage.free_bytes)} free"
+    return [runs, f"{reviewed}, {following}", free]
+
+
+def _write_units(view: View) -> None:
+    found = view.status
+    with_package = any(each.release is not None for unit in found.units for each in unit.standings)
+    headers = ["Unit", "Portion", "State", "Newest exam", "Counts until", "Days left", "Last received"]
+    rows: list[list[Cell | str | int | None]] = []
+    for unit in found.units:
+        for number, each in enumerate(unit.standings):
+            received = view.when(unit.last_received_at) if unit.last_received_at else "-"
+            row: list[Cell | str | int | None] = [
+                "" if number else unit.unit.id,
+                each.portion.value,
+                Cell(each.state.value, _STYLES[each.state]),
+                str(each.newest.day) if each.newest else "-",
+                str(each.counts_until or "-"),
+                "-" if each.days_left is None else each.days_left,
+                "" if number else received,
+            ]
+            rows.append([*row, _package(each)] if with_package else row)
+    write_table([*headers, "Package"] if with_package else headers, rows)
+
+
+def _package(each: Standing) -> str:
+    release = each.release
+    if release is None or release.state is ReleaseState.CLOSED:
+        return ""
+    words = f"{release.released_on} {release.state}, window {each.window_first} to {each.window_last}"
+    if release.state is ReleaseState.PLANNED:
+        inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
+    else:
+        inside = ", exam inside" if each.state is State.SECURED else ", no exam inside"
+    return words + inside
+
+
+def _warnings(view: View) -> list[tuple[str, str]]:
+    """Return what needs somebody, the node itself first, each with a command where there is one."""
+    found, node = view.status, view.node
+    several = []
+    if not node.running:
+        sentence = "The node is not running: nothing is received, reviewed or sent. As a service it is started by:"
+        several.append((sentence, "systemctl start dicom-node"))
+    elif not node.listening:
+        several.append(("The node runs but does not listen: it is starting, stopping, or hangs.", ""))
+    if view.storage.problem:
+        several.append((f"No instance can be received now: {view.storage.problem}.", ""))
+    if view.review.overdue and node.running:
+        several.append(("The daily review is overdue, so alerts may be missing; the standings here are of now.", ""))
+    several += [_told(concern, view) for concern in found.concerns]
+    several += [
+        (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
+        for each in found.units
+        if each.silence is not None
+    ]
+    if found.undelivered:
+        several.append((f"{counted(found.undelivered, 'message')} could not be delivered.", "dicom-node alerts list"))
+    return several
+
+
+def _told(concern: Concern, view: View) -> tuple[str, str]:
+    """Return what needs people and the first thing to do about it, with a command where one comes soon."""
+    label = view.site.labels.get(concern.found.unit_id, "")
+    headline = f"{label}: {concern.words.headline}" if label else capital(concern.words.headline)
+    do = concern.words.do
+    steps = do[:1] if do and do[0].command else do[:2]
+    command = next((step.command for step in steps if step.command), "")
+    sentence = ". ".join([headline, *(step.sentence.rstrip(".:") for step in steps)])
+    exams = concern.found.details.get("exams", ())
+    return f"{sentence}{':' if command else '.'}", command.replace(" EXAM", f" {exams[0]}") if exams else command
+
+
+def _alert_line(view: View) -> str:
+    found = view.status
+    unacknowledged = f" ({found.unacknowledged} not acknowledged)" if found.open_alerts else ""
+    last, sent = found.last_delivery, "no message was sent yet"
+    if last is not None and last.finished_at is not None:
+        whom = f"{last.recipient} by {last.channel}" if last.recipient else last.channel
+        sent = f"last message {view.when(last.finished_at)} to {whom}: {last.state}"
+    return printable(f"Alerts: {found.open_alerts} open{unacknowledged} · {sent}")
+
+
+# For programs.
+
+
+def _as_json(view: View) -> dict[str, Any]:
+    site, found, node = view.site, view.status, view.node
+    last = found.last_delivery
+    return {
+        "facility": site.settings.facility.name,
+        "time_zone": str(site.zone),
+        "now": view.at,
+        "today": found.today,
+        "policy": site.rules.policy.id,
+        "node": {
+            "ae_title": site.settings.node.ae_title[0],
+            "running": node.running,
+            "listening": node.listening,
+            "bind": site.settings.node.bind,
+            "port": node.port,
+            "since": node.since,
+        },
+        "review": view.review,
+        "storage": {
+            "free_bytes": view.storage.free_bytes,
+            "min_free_bytes": site.settings.storage.min_free,
+            "problem": view.storage.problem or None,
+        },
+        "units": [_unit_json(each) for each in found.units],
+        "unattributed": found.unattributed,
+        "undated": found.undated,
+        "conflicts": found.conflicts,
+        "alerts": {"open": found.open_alerts, "unacknowledged": found.unacknowledged},
+        "messages": {
+            "undelivered": found.undelivered,
+            "last": None
+            if last is None
+            else {
+                "channel": last.channel,
+                "recipient": last.recipient,
+                "state": last.state,
+                "finished_at": last.finished_at,
+            },
+        },
+        "concerns": [
+            {
+                "key": each.found.key,
+                "kind": each.found.kind,
+                "unit": each.found.unit_id or None,
+                "portion": each.found.portion or None,
+                "severity": each.found.severity,
+                "headline": each.words.headline,
+                "do": each.words.do,
+            }
+            for each in found.concerns
+        ],
+    }
+
+
+def _unit_json(unit: UnitStatus) -> dict[str, Any]:
+    return {
+        "unit": unit.unit.id,
+        "label": unit.unit.label,
+        "state": unit.worst.state,
+        "cutoff": unit.cutoff,
+        "last_received_at": unit.last_received_at,
+        "silenced_until": unit.silence.until if unit.silence else None,
+        "portions": [
+            {
+                "portion": each.portion,
+                "state": each.state,
+                "exam": each.newest.exam_id if each.newest else None,
+                "exam_day": each.newest.day if each.newest else None,
+                "counts_until": each.counts_until,
+                "last_release": each.last_release,
+                "cutoff": each.cutoff,
+                "days_left": each.days_left,
+                "package": None
+                if each.release is None
+                else {
+                    "released_on": each.release.released_on,
+                    "due_on": each.release.due_on,
+                    "state": each.release.state,
+                    "window_first": each.window_first,
+                    "window_last": each.window_last,
+                    "exam_inside": each.state is State.SECURED,
+                    "counts_for_planned": each.counts_for_planned,
+                },
+            }
+            for each in unit.standings
+        ],
+    }
