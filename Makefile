@@ -8,7 +8,7 @@ COMPILE := $(VENV)-pin/bin/uv pip compile pyproject.toml --universal --python-ve
 	--no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format pin clean
+.PHONY: help run demo test check lint format bench pin clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,10 @@ lint: $(DEV) ## format, lint, types and import contracts, without the tests
 format: $(DEV) ## format the code and mend what the linter can mend by itself
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+bench: ## measure the node beside other receivers, installs nothing; a part: make bench BENCH="store --workload prone"
+	@test -x $(BIN)/python || { echo "there is no $(VENV) yet: make test makes it" >&2; exit 1; }
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 pin: ## pin the dependencies and their hashes anew, from the ranges in pyproject.toml
 	$(PYTHON) -m venv $(VENV)-pin

@@ -1,0 +1,129 @@
+"""Who takes part: how each receiver is started, and what it guarantees when it answers Success.
+
+Peers are started at their best: PDUs of 128 KiB, and TCP_NODELAY, which DCMTK as packaged leaves off unless the
+environment asks for it; without it they need 40 ms more for each instance.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.node import node_command
+from benchmarks.wire import CALLED_AE, LARGEST_UNIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A receiver. ``command`` gives its command line for a port and an empty folder."""
+
+    name: str
+    guarantee: str
+    """What is so when it answers Success, by its documentation and by the sync calls it makes."""
+    command: Callable[[int, Path], list[str]]
+    is_present: Callable[[], bool] = field(default=lambda: True)
+    finds: bool = False
+    """It answers C-FIND, so a run counts only if C-FIND sees every instance."""
+    environment: dict[str, str] = field(default_factory=lambda: {"TCP_NODELAY": "1"})
+
+
+def program(name: str) -> str | None:
+    """Return the path of an installed program, looked for outside the virtual environment."""
+    own = str(Path(sys.executable).parent)
+    folders = [each for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if each != own]
+    return shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin"]))
+
+
+def _floor(port: int, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.floor", str(port), str(_made(folder / "files"))]
+
+
+def _receiver(port: int, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.receiver", str(port), str(folder / "archive")]
+
+
+def _storescp(port: int, folder: Path) -> list[str]:
+    files = str(_made(folder / "files"))
+    return [program("storescp") or "storescp", "-q", "-od", files, "+B", "--max-pdu", str(LARGEST_UNIT), str(port)]
+
+
+def _orthanc(port: int, folder: Path) -> list[str]:
+    config = {
+        "StorageDirectory": str(folder / "store"),
+        "IndexDirectory": str(folder / "store"),
+        "StorageCompression": False,
+        "SyncStorageArea": True,
+        "HttpServerEnabled": False,
+        "DicomPort": port,
+        "DicomAet": CALLED_AE,
+        "DicomAlwaysAllowFind": True,
+        "DicomThreadsCount": 8,
+        "MaximumPduLength": LARGEST_UNIT,
+        "UnknownSopClassAccepted": True,
+        "Plugins": [],
+    }
+    path = folder / "orthanc.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return [program("Orthanc") or "Orthanc", str(path)]
+
+
+def _pynetdicom(port: int, folder: Path) -> list[str]:
+    files = str(_made(folder / "files"))
+    return [sys.executable, "-m", "pynetdicom", "storescp", "-q", "-od", files, "-pdu", str(LARGEST_UNIT), str(port)]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+CONTENDERS = {
+    each.name: each
+    for each in (
+        Contender(
+            name="ours",
+            guarantee="checked, file and index row flushed to disk; as shipped",
+            command=node_command,
+            finds=True,
+        ),
+        Contender(
+            name="floor",
+            guarantee="file flushed to disk; no check, no index: the least a durable receiver does",
+            command=_floor,
+        ),
+        Contender(
+            name="floor-early",
+            guarantee="as floor; large files are written back while they arrive",
+            command=lambda port, folder: [*_floor(port, folder), "--early"],
+        ),
+        Contender(
+            name="orthanc",
+            guarantee="file flushed to disk (SyncStorageArea); index row may be lost in a power cut",
+            command=_orthanc,
+            is_present=lambda: program("Orthanc") is not None,
+            finds=True,
+        ),
+        Contender(
+            name="storescp",
+            guarantee="file in the page cache, lost in a power cut; no check, no index (DCMTK, +B)",
+            command=_storescp,
+            is_present=lambda: program("storescp") is not None,
+        ),
+        Contender(
+            name="pynetdicom",
+            guarantee="file in the page cache, lost in a power cut; no index (its storescp)",
+            command=_pynetdicom,
+            is_present=lambda: importlib.util.find_spec("pynetdicom") is not None,
+        ),
+        Contender(
+            name="receiver",
+            guarantee="our receiver alone: file in the page cache; digest taken, no check, no flush, no index",
+            command=_receiver,
+        ),
+    )
+}
+"""By name, in the order of the tables."""
