@@ -1,8 +1,8 @@
 """C-FIND on the index: SQL narrows what is looked at, ``dicom.matching`` decides.
 
-Records come in pages, each read in a short transaction of its own that is over before the page is
-handed on, and each beginning by key where the last one ended: memory stays flat, nothing is held while answers travel,
-and what was there when the query began is seen once.
+Records come in pages, each read in a short transaction of its own that is over before the page is handed on, and each
+beginning by key where the last one ended: memory stays flat, nothing is held while answers travel, and what was there
+when the query began is seen once.
 """
 
 from collections import defaultdict

@@ -27,7 +27,6 @@ OF_EXAM = frozenset({"Portion", "DaysLeft", "CountsUntil"})
 
 _MOST_ALTERNATIVES = 20  # LIKE clauses beyond this are left to the evaluator
 
-
 _COMPUTED: Mapping[str, ColumnElement[Any]] = {
     "ModalitiesInStudy": study.c.modalities,
     "SOPClassesInStudy": study.c.sop_classes,
