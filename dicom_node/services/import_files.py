@@ -1,6 +1,7 @@
 """Existing DICOM files through the same way in as the wire."""
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,7 @@ from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.header import read_instance
 from dicom_node.dicom.part10 import read_meta
-from dicom_node.errors import SenderError
+from dicom_node.errors import SenderError, UnreadableInstanceError
 from dicom_node.services.ingest import Indexer, Received, ingest_instance
 
 _CHUNK = 1 << 20
@@ -34,14 +35,19 @@ class Imported:
 
 
 def files_under(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files named or found below the folders named, in a stable order; links are not followed."""
+    """Yield the files named or found below the folders named, in a stable order; links to folders are not followed.
+
+    A folder that cannot be listed is yielded itself, so that it is told as a bad file.
+    """
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        for folder, folders, names in os.walk(path):
+        refused: list[OSError] = []
+        for folder, folders, names in os.walk(path, onerror=refused.append):
             folders.sort()
             yield from (Path(folder) / name for name in sorted(names))
+        yield from sorted(Path(error.filename) for error in refused)
 
 
 def import_files(
@@ -81,6 +87,9 @@ def _import_file(
     path: Path, archive: LocalArchive, indexer: Indexer, received_at: datetime, *, dry_run: bool
 ) -> tuple[str, int] | None:
     """Take one file; return its outcome and size in bytes, None for a media directory."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # opening a pipe would wait for ever
+        raise UnreadableInstanceError("it is no regular file")
     with path.open("rb") as file:
         meta = read_meta(file)
         if meta.sop_class_uid == MEDIA_DIRECTORY:
