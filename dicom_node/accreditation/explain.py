@@ -173,7 +173,10 @@ def _frozen_sentences(standing: Standing, unit: Unit, months: int) -> list[str]:
     if release.state is not ReleaseState.RECORDED:
         sentences.append(f"The package is {release.state}: nothing is counted down.")
     elif standing.days_left is not None:
-        left = "that day is past" if standing.days_left < 0 else f"{_days(standing.days_left)} left"
+        if standing.days_left > 0:
+            left = f"{_days(standing.days_left)} left"
+        else:
+            left = "that day is today" if standing.days_left == 0 else "that day is past"
         sentences.append(f"An exam is needed on or before {standing.cutoff}: {left}.")
     return sentences
 

@@ -198,8 +198,9 @@ def test_anything_else_of_a_device_that_nothing_names_is_only_unattributed(value
     assert not doubted(from_pacs(**({"stage": Stage.SCOUT, "device_serial": "UC-1"} | values))).unregistered
 
 
-def test_a_specimen_cabinet_is_never_a_unit() -> None:
-    found = doubted(sent_by("SPECIMEN_XR", "10.20.30.40", station_name="UPR-A", stage=Stage.BIOPSY))
+@pytest.mark.parametrize("values", [{"station_name": "UPR-A"}, {"detector_id": "DET-A"}, {}])
+def test_a_specimen_cabinet_is_never_a_unit(values: dict[str, Any]) -> None:
+    found = doubted(sent_by("SPECIMEN_XR", "10.20.30.40", stage=Stage.BIOPSY, **values))
     assert "cabinet" in found.doubt
     assert not found.unregistered
 
@@ -239,6 +240,16 @@ def test_the_first_rule_that_holds_and_sets_a_unit_decides() -> None:
     )
     found = attributed(image(attributes={"PaddleDescription": "STX"}), registry(rules=rules))
     assert (found.unit, found.evidence, found.attachment) == ("upright_a", "rule first", "addon1")
+
+
+@pytest.mark.parametrize("paddle", ["STX", "FFDM"])
+def test_a_rule_that_sets_no_attachment_or_does_not_hold_leaves_the_attachment_as_derived(paddle: str) -> None:
+    rules = (
+        the_rule(unit="upright_a"),
+        the_rule(name="no", conditions=(Condition(name="X", present=True),), attachment="y"),
+    )
+    signals = from_addon(device_serial="UA-1002", attributes={"PaddleDescription": paddle})
+    assert attributed(signals, registry(rules=rules)).attachment == "addon1"
 
 
 # Attachments.

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
+from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain, rule_sentence
 from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, standing
@@ -67,12 +67,13 @@ def test_an_ageing_exam_is_explained_with_both_directions_of_the_arithmetic() ->
 @pytest.mark.parametrize(
     ("exam", "days"),
     [
-        (date(2026, 2, 28), "From 2026-08-29 to 2026-08-31 the answer hangs on how months are counted"),
-        (date(2025, 9, 30), "On 2026-03-31 the answer hangs on how months are counted"),
+        (date(2026, 2, 28), ("From 2026-08-29 to 2026-08-31 the answer hangs", "Do not rely on those days.")),
+        (date(2025, 9, 30), ("On 2026-03-31 the answer hangs", "Do not rely on that day.")),
     ],
 )
-def test_the_days_on_which_the_answer_hangs_on_the_way_of_counting_are_named(exam: date, days: str) -> None:
-    assert days in words(told(on_file(exam), today=exam))
+def test_the_days_on_which_the_answer_hangs_on_the_way_of_counting_are_named(exam: date, days: tuple[str, str]) -> None:
+    text = words(told(on_file(exam), today=exam))
+    assert all(part in text for part in days)
 
 
 def test_a_clamped_step_says_why_it_was_clamped() -> None:
@@ -123,6 +124,7 @@ def test_a_short_package_counts_down_to_the_day_an_exam_is_needed() -> None:
     assert "No clinical exam on file lies inside." in text
     assert "to 2027-05-01 (6 calendar months after the release)" in text
     assert "An exam is needed on or before 2027-05-01: 158 days are left." in text
+    assert "that day is today" in words(told(releases=(recorded,), today=date(2027, 5, 1)))
     assert "that day is past" in words(told(releases=(recorded,), today=date(2027, 5, 2)))
 
 
@@ -183,10 +185,20 @@ def test_a_question_about_a_release_date_is_answered_and_judges_the_exams_by_it(
 
 def test_an_exam_after_the_due_date_of_a_recorded_package_is_too_late_for_it() -> None:
     recorded = Release(released_on=date(2026, 8, 1), due_on=date(2026, 9, 15), state=ReleaseState.RECORDED)
-    found = told(on_file(date(2026, 9, 16)), releases=(recorded,))
+    found = told(on_file(date(2026, 9, 16)), on_file(date(2026, 9, 15)), releases=(recorded,))
+    assert [verdict.counts for verdict in found.exams] == [False, True]
     assert found.exams[0].why == (
         "2026-09-16 is after 2026-09-15, the last day that the package released on 2026-08-01 admits"
     )
+
+
+def test_an_exam_of_today_counts() -> None:
+    assert told(on_file(TODAY)).exams[0].counts
+
+
+def test_one_month_is_no_plural() -> None:
+    policy = replace(POLICY, months={Portion.CLINICAL: 1, Portion.PHANTOM: 1})
+    assert "within 1 calendar month of" in rule_sentence(policy, Portion.CLINICAL)
 
 
 def test_an_explanation_is_json_with_iso_dates() -> None:

@@ -82,6 +82,11 @@ def test_a_step_beyond_the_calendar_is_an_overflow() -> None:
         add_months(date(1, 6, 30), -6)
 
 
+def test_a_step_to_the_ends_of_the_calendar_is_taken() -> None:
+    assert add_months(date(9999, 6, 30), 6) == date(9999, 12, 30)
+    assert add_months(date(1, 7, 31), -6) == date(1, 1, 31)
+
+
 def test_ten_thousand_random_dates_agree_with_a_walk_through_the_calendar() -> None:
     chance = random.Random(20260831)
     first, last = date(2015, 1, 1).toordinal(), date(2045, 12, 31).toordinal()

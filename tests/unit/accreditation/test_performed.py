@@ -64,6 +64,15 @@ def test_a_day_ahead_of_receipt_is_kept_and_flagged() -> None:
     )
 
 
+def test_an_exam_of_the_day_it_was_received_is_no_surprise() -> None:
+    assert judge(candidate(RECEIVED)) == Performed(day=RECEIVED, source="AcquisitionDate")
+
+
+def test_only_years_up_to_1900_are_taken_for_unset_clocks() -> None:
+    assert judge(candidate(date(1900, 12, 31))).day is None
+    assert judge(candidate(date(1901, 1, 1))).day == date(1901, 1, 1)
+
+
 @pytest.mark.parametrize("days", [-1, 0, 1])
 def test_a_study_date_within_a_day_changes_nothing(days: int) -> None:
     assert judge(candidate(ACQUIRED), study_day=ACQUIRED + timedelta(days=days)).flags == ()

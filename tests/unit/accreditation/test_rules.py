@@ -70,6 +70,24 @@ def test_a_condition_that_does_not_fit_does_not_hold(condition: Condition) -> No
     assert not holds(a_rule(condition), SIGNALS)
 
 
+@pytest.mark.parametrize(
+    ("lowest", "highest", "inside"),
+    [
+        ("Upr-A", "Upr-A", True),
+        ("Upr-A", None, True),
+        (None, "Upr-A", True),
+        ("Upr-B", None, False),
+        (None, "Upr-9", False),
+        ("Upr-B", "Upr-C", False),
+        ("Upr-1", "Upr-9", False),
+    ],
+)
+def test_a_range_of_text_includes_both_its_ends_and_an_end_may_be_open(
+    lowest: str | None, highest: str | None, inside: bool
+) -> None:
+    assert holds(a_rule(Condition(name="StationName", lowest=lowest, highest=highest)), SIGNALS) is inside
+
+
 def test_every_condition_of_a_rule_must_hold() -> None:
     right, wrong = Condition(name="calling_ae", equals="ADDON_WS"), Condition(name="StationName", equals="UPR-B")
     assert holds(a_rule(right, right), SIGNALS)
