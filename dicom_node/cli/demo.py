@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dicom_node.cli.status import view_of, write_view
 from dicom_node.demo.devices import HOST, NODE_AE
 from dicom_node.demo.story import FIRST, LAST, VISITS, Mail, Story, story
 
@@ -42,6 +43,8 @@ def _play(playing: Story, folder: Path) -> None:
     mails = [mail for mail in playing.mails if not mail.is_digest]
     _show_mail(mails[0])
     playing.ask("upright_a", "20260501-")
+    click.echo("\nWhat dicom-node status says at the end:\n")
+    write_view(view_of(playing.stores, playing.clock.now))
     click.echo(f"\n{len(mails)} mails, and {len(playing.mails) - len(mails)} weekly summaries: {playing.outbox}")
 
 

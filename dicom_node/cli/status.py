@@ -11,7 +11,7 @@ import click
 from dicom_node.accreditation.standing import ReleaseState, Standing, State
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.opened import known_unit, now, opened, today
+from dicom_node.cli.opened import known_unit, now, opened
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
 from dicom_node.services.review import daily
@@ -87,26 +87,30 @@ def status(app: App, *, unit_id: str | None, as_json: bool) -> None:
     with opened(app) as stores:
         if unit_id is not None:
             known_unit(stores, unit_id)
-        at = now()
-        found = read_status(
-            stores.index,
-            stores.site.rules,
-            today=today(stores),
-            now=at,
-            unit_ids=None if unit_id is None else [unit_id],
-        )
-        view = View(
-            site=stores.site,
-            at=at,
-            status=found,
-            node=_node_state(stores),
-            review=_review(found.last_review_at, stores.site, at),
-            storage=read_storage(stores.archive),
-        )
+        view = view_of(stores, now(), unit_id)
     if as_json:
         write_json(_as_json(view))
     else:
-        _write(view)
+        write_view(view)
+
+
+def view_of(stores: Stores, at: datetime, unit_id: str | None = None) -> View:
+    """Look at everything, or at one unit, as of an aware time."""
+    found = read_status(
+        stores.index,
+        stores.site.rules,
+        today=stores.site.day(at),
+        now=at,
+        unit_ids=None if unit_id is None else [unit_id],
+    )
+    return View(
+        site=stores.site,
+        at=at,
+        status=found,
+        node=_node_state(stores),
+        review=_review(found.last_review_at, stores.site, at),
+        storage=read_storage(stores.archive),
+    )
 
 
 def _node_state(stores: Stores) -> NodeState:
@@ -134,7 +138,8 @@ def _review(last_at: datetime | None, site: Site, at: datetime) -> Review:
 # For people.
 
 
-def _write(view: View) -> None:
+def write_view(view: View) -> None:
+    """Write the view for people."""
     site, found = view.site, view.status
     click.echo(printable(f"{site.settings.facility.name} · {view.at.astimezone(site.zone):%a %Y-%m-%d %H:%M %Z}"))
     click.echo(" · ".join(_headlines(view)))

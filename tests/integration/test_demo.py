@@ -55,6 +55,15 @@ def test_the_demo_shows_what_its_node_stored_warned_of_and_answered(tmp_path: Pa
         ("20260518", "20261118"),
         ("20261112", "20270512"),
     ]
+    table = [line.split() for line in told if line.startswith(("prone1 ", "upright_", "           phantom "))]
+    assert [row[:4] for row in table] == [
+        ["prone1", "clinical", "ok", "2026-10-12"],
+        ["phantom", "ok", "2026-11-02", "2027-05-02"],
+        ["upright_a", "clinical", "ok", "2026-11-12"],
+        ["phantom", "ok", "2026-11-03", "2027-05-03"],
+        ["upright_b", "clinical", "nearing", "2026-07-20"],
+        ["phantom", "ok", "2026-11-05", "2027-05-05"],
+    ]
 
 
 def test_the_folder_goes_also_when_the_story_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
