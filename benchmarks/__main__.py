@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import store
+from benchmarks import associations, find, store
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.printing import progress, show_machine
 from benchmarks.workloads import WORKLOADS
@@ -54,23 +54,46 @@ def main() -> None:
 
 @main.command("store")
 @click.option("--workload", default=_USUAL, show_default=True, help=f"Of {', '.join(WORKLOADS)}.")
-@click.option("-a", "--associations", default="1,4,8", show_default=True, help="Associations at once.")
+@click.option("-a", "--associations", "at_once", default="1,4,8", show_default=True, help="Associations at once.")
 @click.option("--contender", default=",".join(CONTENDERS), show_default=True, help="Who takes part.")
 @click.option("--count", default=0, help="Instances a round, instead of the workload's own number.")
 @rounds_option
 @folder_option
-def store_command(*, workload: str, associations: str, contender: str, count: int, rounds: int, folder: Path) -> None:
+def store_command(*, workload: str, at_once: str, contender: str, count: int, rounds: int, folder: Path) -> None:
     """C-STORE: rates, latencies, processor time and memory."""
     contenders = _named(contender, CONTENDERS)
     with _place(folder) as place:
         for name in workload.split(","):
             if name not in WORKLOADS:
                 raise click.BadParameter(f"{name!r} is none of {', '.join(WORKLOADS)}")
-            for number in associations.split(","):
+            for number in at_once.split(","):
                 store.compare(contenders, WORKLOADS[name], int(number), rounds=rounds, count=count, folder=place)
         print("\nat Success:")
         for each in contenders:
             print(f"  {each.name:12} {each.guarantee}")
+
+
+@main.command("find")
+@click.option("--studies", default=1600, show_default=True, help="Studies, of 12 or 13 instances each.")
+@click.option("--contender", default="ours,orthanc", show_default=True, help="Who takes part.")
+@rounds_option
+@folder_option
+def find_command(*, studies: int, contender: str, rounds: int, folder: Path) -> None:
+    """C-FIND: five selective kinds of question, and the stream of all studies."""
+    contenders = [each for each in _named(contender, CONTENDERS) if each.finds]
+    with _place(folder) as place:
+        find.compare(contenders, studies=studies, rounds=rounds, folder=place)
+
+
+@main.command("associations")
+@click.option("--contender", default="ours,orthanc,storescp,pynetdicom", show_default=True, help="Who takes part.")
+@rounds_option
+@folder_option
+def associations_command(*, contender: str, rounds: int, folder: Path) -> None:
+    """Opening and releasing associations, and what idle ones cost."""
+    contenders = _named(contender, CONTENDERS)
+    with _place(folder) as place:
+        associations.compare(contenders, rounds=rounds, folder=place)
 
 
 if __name__ == "__main__":

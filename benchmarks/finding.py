@@ -6,26 +6,31 @@ from dataclasses import dataclass
 from typing import Self
 
 from benchmarks import wire
+from benchmarks.workloads import tag_and_vr
 
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
-LEVEL, SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080052, 0x00080016, 0x00080018
-STUDY_UID, SERIES_UID, INSTANCE_NUMBER = 0x0020000D, 0x0020000E, 0x00200013
-_UIDS = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_UID, SERIES_UID})
-
 _CONTEXT = {1: (STUDY_ROOT, wire.IMPLICIT)}
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A study root query: the level, and the keys by tag ("" asks for the value)."""
+    """A study root query: the level, and the keys by keyword ("" asks for the value)."""
 
     level: str
-    keys: Mapping[int, str]
+    keys: Mapping[str, str]
 
     def encode(self) -> bytes:
         """Encode the identifier in implicit VR little endian."""
-        values = {tag: _padded(tag, text) for tag, text in self.keys.items()}
-        return wire.elements(values | {LEVEL: _padded(LEVEL, self.level)})
+        values = {}
+        for keyword, text in {**self.keys, "QueryRetrieveLevel": self.level}.items():
+            tag, vr = tag_and_vr(keyword)
+            values[tag] = text.encode("ascii") + (b"\0" if vr == "UI" else b" ") * (len(text) % 2)
+        return wire.elements(values)
+
+    def read(self, identifier: bytes) -> tuple[str, ...]:
+        """Return what an answer says to each key."""
+        values = wire.parse_elements(identifier)
+        return tuple(values.get(tag_and_vr(keyword)[0], b"").decode("ascii").strip(" \0") for keyword in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +88,11 @@ class Finder:
 
 def count_images(port: int, series: Iterable[tuple[str, str]]) -> int:
     """Return how many different instances a server knows in some series, given by study and series UID."""
-    seen = set()
+    seen: set[tuple[str, ...]] = set()
     with Finder(port) as finder:
         for study_uid, series_uid in series:
-            keys = {STUDY_UID: study_uid, SERIES_UID: series_uid, SOP_INSTANCE_UID: "", INSTANCE_NUMBER: ""}
-            for identifier in finder.ask(Query("IMAGE", keys)).identifiers:
-                seen.add(wire.parse_elements(identifier)[SOP_INSTANCE_UID])
+            query = Query(
+                "IMAGE", {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
+            )
+            seen.update(query.read(identifier) for identifier in finder.ask(query).identifiers)
     return len(seen)
-
-
-def _padded(tag: int, text: str) -> bytes:
-    value = text.encode("ascii")
-    return value + (b"\0" if tag in _UIDS else b" ") * (len(value) % 2)

@@ -4,15 +4,13 @@ The instances of one batch have headers of equal length and share their pixels, 
 instance and its messages can be put together before the clock starts.
 """
 
-import io
+import functools
 import random
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
-from pydicom.filebase import DicomIO
-from pydicom.filewriter import write_dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 MAMMOGRAM = "1.2.840.10008.5.1.4.1.1.1.2"
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
@@ -104,50 +102,74 @@ def _uid(batch: int, kind: int, number: int) -> str:
 
 def _instance(workload: Workload, batch: int, at: int) -> Instance:
     study = at // PER_STUDY
-    ds = Dataset()
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "", "STEREO_SCOUT"]
-    ds.SOPClassUID = workload.sop_class_uid
-    ds.SOPInstanceUID = _uid(batch, 3, at)
-    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = f"2026{study % 12 + 1:02d}{study % 28 + 1:02d}"
-    ds.StudyTime = ds.AcquisitionTime = ds.ContentTime = f"{study % 10 + 8:02d}{at % 60:02d}00"
-    ds.AccessionNumber = f"A{study:07d}"
-    ds.Modality = "MG"
-    ds.PresentationIntentType = "FOR PRESENTATION"
-    ds.Manufacturer = "Synthetic Imaging"
-    ds.InstitutionName = "Synthetic Clinic"
-    ds.StationName = f"UNIT{study % UNITS:02d}"
-    ds.StudyDescription = "STEREOTACTIC BIOPSY"
-    ds.SeriesDescription = "SCOUT"
-    ds.ManufacturerModelName = "Biopsy Table"
-    ds.PatientName = f"SYNTH^PATIENT{study:06d}"
-    ds.PatientID = f"P{study:06d}"
-    ds.PatientBirthDate = "19600101"
-    ds.PatientSex = "F"
-    ds.KVP = "28"
-    ds.DeviceSerialNumber = f"SN{study % UNITS:04d}"
-    ds.SoftwareVersions = "1.0"
-    ds.ViewPosition = "CC"
-    ds.StudyInstanceUID = _uid(batch, 1, study)
-    ds.SeriesInstanceUID = _uid(batch, 2, study)
-    ds.StudyID = f"{study:06d}"
-    ds.SeriesNumber = 1
-    ds.InstanceNumber = f"{at % PER_STUDY + 1:02d}"
-    ds.ImageLaterality = "LR"[study % 2]
-    ds.SamplesPerPixel = 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    if workload.frames > 1:
-        ds.NumberOfFrames = workload.frames
-    ds.Rows, ds.Columns = workload.rows, workload.columns
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 14, 13
-    ds.PixelRepresentation = 0
+    day = f"2026{study % 12 + 1:02d}{study % 28 + 1:02d}"
+    time = f"{study % 10 + 8:02d}{at % 60:02d}00"
+    study_uid, series_uid, sop_instance_uid = (_uid(batch, kind, at if kind == 3 else study) for kind in (1, 2, 3))
+    header = encode(
+        {
+            **COMMON,
+            "ImageType": "ORIGINAL\\PRIMARY\\\\STEREO_SCOUT",
+            "SOPClassUID": workload.sop_class_uid,
+            "SOPInstanceUID": sop_instance_uid,
+            **dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"), day),
+            **dict.fromkeys(("StudyTime", "AcquisitionTime", "ContentTime"), time),
+            "AccessionNumber": f"A{study:07d}",
+            "StationName": f"UNIT{study % UNITS:02d}",
+            "SeriesDescription": "SCOUT",
+            "PatientName": f"SYNTH^PATIENT{study:06d}",
+            "PatientID": f"P{study:06d}",
+            "DeviceSerialNumber": f"SN{study % UNITS:04d}",
+            "StudyInstanceUID": study_uid,
+            "SeriesInstanceUID": series_uid,
+            "StudyID": f"{study:06d}",
+            "SeriesNumber": "1",
+            "InstanceNumber": f"{at % PER_STUDY + 1:02d}",
+            "ImageLaterality": "LR"[study % 2],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "NumberOfFrames": str(workload.frames),
+            "Rows": workload.rows,
+            "Columns": workload.columns,
+            "BitsAllocated": 16,
+            "BitsStored": 14,
+            "HighBit": 13,
+            "PixelRepresentation": 0,
+        }
+    )
     pixel_element = struct.pack("<HH2s2xL", 0x7FE0, 0x0010, b"OW", workload.pixel_bytes)
-    return Instance(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID, encode(ds) + pixel_element)
+    return Instance(study_uid, series_uid, sop_instance_uid, header + pixel_element)
 
 
-def encode(ds: Dataset) -> bytes:
-    """Return a data set in explicit VR little endian."""
-    out = io.BytesIO()
-    file = DicomIO(out)
-    file.is_implicit_VR, file.is_little_endian = False, True
-    write_dataset(file, ds)
-    return out.getvalue()
+COMMON: Mapping[str, str] = {
+    "Modality": "MG",
+    "PresentationIntentType": "FOR PRESENTATION",
+    "Manufacturer": "Synthetic Imaging",
+    "InstitutionName": "Synthetic Clinic",
+    "StudyDescription": "STEREOTACTIC BIOPSY",
+    "ManufacturerModelName": "Biopsy Table",
+    "PatientBirthDate": "19600101",
+    "PatientSex": "F",
+    "KVP": "28",
+    "SoftwareVersions": "1.0",
+    "ViewPosition": "CC",
+}
+"""What all synthetic headers say."""
+
+
+@functools.cache
+def tag_and_vr(keyword: str) -> tuple[int, str]:
+    """Return the tag and the value representation of an attribute (PS3.6)."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"{keyword} is no keyword")
+    return tag, dictionary_VR(tag)
+
+
+def encode(values: Mapping[str, str | int]) -> bytes:
+    """Encode a flat data set of texts and unsigned shorts, by keyword, in explicit VR little endian (PS3.5 7.1.2)."""
+    data = bytearray()
+    for (tag, vr), value in sorted((tag_and_vr(keyword), value) for keyword, value in values.items()):
+        body = struct.pack("<H", value) if isinstance(value, int) else value.encode("ascii")
+        body += (b"\0" if vr == "UI" else b" ") * (len(body) % 2)
+        data += struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(body)) + body
+    return bytes(data)
