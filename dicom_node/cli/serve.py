@@ -1,5 +1,6 @@
 """``dicom-node serve``: run the node."""
 
+import contextlib
 import shutil
 import sys
 
@@ -25,7 +26,10 @@ def serve(app: App, *, create: bool) -> None:
     settings = loaded.settings
     level: logs.Level = "debug" if app.verbosity > 0 else "error" if app.verbosity < 0 else settings.log.level
     logs.configure(level=level, form=settings.log.format)
-    node = Node(open_stores(Site.of(settings), create=create))
+    with contextlib.ExitStack() as undo:
+        stores = undo.enter_context(contextlib.closing(open_stores(Site.of(settings), create=create)))
+        node = Node(stores)
+        undo.pop_all()  # from here on the node closes them, when it has drained
     node.run(
         reload=lambda: app.fresh().settings,
         # A service manager starts nobody's terminal: there the log tells all there is to tell.
