@@ -178,12 +178,16 @@ def standing(
 def release_in_force(releases: Iterable[Release]) -> Release | None:
     """Return the newest release that is not closed, else the newest closed one, else None.
 
-    Of two with the same date the one further on in its life is taken.
+    Of two with the same date the one further on in its life is taken; of two that are alike in that too, the stricter:
+    the one with the earlier due date.
     """
     lives = list(ReleaseState)
-    return max(
-        releases, default=None, key=lambda r: (r.state is not ReleaseState.CLOSED, r.released_on, lives.index(r.state))
-    )
+
+    def rank(release: Release) -> tuple[bool, date, int, int]:
+        strictness = -(release.due_on or date.max).toordinal()
+        return release.state is not ReleaseState.CLOSED, release.released_on, lives.index(release.state), strictness
+
+    return max(releases, default=None, key=rank)
 
 
 def worst(standings: Iterable[Standing]) -> Standing:

@@ -170,6 +170,11 @@ def test_of_two_packages_of_one_day_the_one_further_on_is_in_force() -> None:
     assert release_in_force((recorded, planned)) is recorded
 
 
+def test_of_two_packages_alike_the_one_due_earlier_is_in_force() -> None:
+    open_end, later, earlier = (release("2026-12-01", due=due) for due in (None, "2027-01-20", "2027-01-10"))
+    assert release_in_force((open_end, earlier, later)) is earlier
+
+
 # Units that need nothing.
 
 
