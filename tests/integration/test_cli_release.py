@@ -1,0 +1,156 @@
+"""Testing packages and the arithmetic behind a standing, by their commands."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node.services.review import is_review_wanted
+from tests.commands import Commands
+from tests.factories import make_mg
+from tests.sites import opened_site, receive_all
+
+PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE"}
+
+
+@pytest.fixture
+def filled(site: Path) -> Path:
+    """A prone table with exams of three days, one of them on the last day that counts today."""
+    with opened_site(site) as stores:
+        days = (date(2026, 5, 22), date(2026, 5, 23), date(2026, 9, 14), None)
+        receive_all(stores, *((make_mg(**PRONE, day=day), "PRONE_RM2") for day in days))
+    return site
+
+
+def record(commands: Commands, *words: str) -> str:
+    """Record a package and return its id."""
+    return commands.good("release", "record", *words).out.split(":")[0]
+
+
+class TestRelease:
+    def test_a_package_is_recorded_amended_closed_and_every_version_kept(
+        self, filled: Path, commands: Commands
+    ) -> None:
+        of_id = record(commands, "prone1", "--date", "2026-11-20", "--by", "admin", "--note", "by mail")
+        called = commands.good("release", "amend", of_id, "--due", "2027-01-04", "--by", "lead")
+        assert called.lines == [
+            f"{of_id}: testing package of prone1, 2026-11-20, due on 2027-01-04: recorded",
+            "What it means: dicom-node eligibility explain prone1",
+        ]
+        commands.good("release", "amend", of_id, "--state", "submitted")
+        (now,) = commands.json("release", "list")
+        assert list(now) == [
+            "id", "version", "unit", "released_on", "due_on", "state", "note", "changed_by", "changed_at",
+        ]  # fmt: skip
+        assert (now["version"], now["state"], now["due_on"]) == (3, "submitted", "2027-01-04")
+        commands.good("release", "close", of_id, "--note", "passed")
+        versions = commands.json("release", "list", "--history")
+        assert [(each["version"], each["state"]) for each in versions] == [
+            (4, "closed"),
+            (3, "submitted"),
+            (2, "recorded"),
+            (1, "recorded"),
+        ]
+        assert (versions[3]["changed_by"], versions[3]["note"]) == ("admin", "by mail")
+        assert commands("release", "amend", of_id, "--due", "2027-02-01").err == (
+            f"error: testing package {of_id} is closed; record a new one\n"
+        )
+
+    def test_it_fixes_the_window_and_has_the_node_review(self, filled: Path, commands: Commands) -> None:
+        record(commands, "prone1", "--date", "2026-11-20")
+        (clinical, phantom) = commands.json("status", "--unit", "prone1")["units"][0]["portions"]
+        assert (clinical["state"], phantom["state"]) == ("secured", "short")
+        with opened_site(filled) as stores, stores.index.read() as conn:
+            assert is_review_wanted(conn)
+
+    def test_packages_are_listed_newest_first_of_all_units_or_one(self, site: Path, commands: Commands) -> None:
+        for unit, day in (("prone1", "2026-10-01"), ("upright_a", "2026-11-01")):
+            record(commands, unit, "--date", day)
+        table = commands.good("release", "list").lines
+        assert [line.split()[1:4] for line in table] == [
+            ["Unit", "Released", "Due"],
+            ["upright_a", "2026-11-01", "-"],
+            ["prone1", "2026-10-01", "-"],
+        ]
+        assert [each["unit"] for each in commands.json("release", "list", "--unit", "prone1")] == ["prone1"]
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told"),
+        [
+            (("record", "nowhere", "--date", "2026-11-20"), 1, "there is no unit 'nowhere'"),
+            (("record", "prone1", "--date", "2026-12-24"), 1, "in the future: record the package as planned"),
+            (("record", "prone1", "--date", "2026-11-01", "--planned"), 1, "is past"),
+            (("record", "prone1", "--date", "2026-11-01", "--due", "2026-10-01"), 1, "due before it is released"),
+            (("record", "prone1", "--date", "20.11.2026"), 2, "is no day; write YYYY-MM-DD"),
+            (("record", "prone1"), 2, "Missing option '--date'"),
+            (("amend", "r123", "--due", "2027-01-04"), 1, "there is no testing package 'r123'"),
+            (("amend", "r123"), 2, "nothing to change"),
+            (("amend", "r123", "--state", "closed"), 2, "'closed' is not one of"),
+            (("close", "r123"), 1, "there is no testing package 'r123'"),
+            (("list", "--unit", "nowhere"), 1, "there is no unit 'nowhere'"),
+        ],
+    )
+    def test_what_does_not_fit_is_told(
+        self, site: Path, commands: Commands, words: tuple[str, ...], code: int, told: str
+    ) -> None:
+        called = commands("release", *words)
+        assert (called.code, called.out, told in called.err) == (code, "", True), called.err
+        assert commands.json("release", "list") == []
+
+    def test_the_same_package_twice_is_told(self, site: Path, commands: Commands) -> None:
+        record(commands, "prone1", "--date", "2026-11-20")
+        assert "is recorded already" in commands("release", "record", "prone1", "--date", "2026-11-20").err
+
+
+class TestExplain:
+    def test_every_exam_has_its_reason(self, filled: Path, commands: Commands) -> None:
+        (told,) = commands.json("eligibility", "explain", "prone1", "--portion", "clinical")
+        assert [(each["day"], each["counts"]) for each in told["exams"]] == [
+            ("2026-09-14", True),
+            ("2026-05-23", True),
+            ("2026-05-22", False),
+            (None, False),
+        ]
+        assert told["exams"][1]["why"].endswith("; a newer exam decides")
+        assert told["exams"][2]["why"] == (
+            "2026-05-22 is before 2026-05-23, the first day that a package released today admits"
+        )
+        assert (told["unit"], told["portion"], told["state"], told["days_left"]) == ("prone1", "clinical", "ok", 111)
+
+    def test_people_read_sentences_and_a_table(self, filled: Path, commands: Commands) -> None:
+        lines = commands.good("eligibility", "explain", "prone1").lines
+        assert lines[0] == "Prone table, room 2, clinical, on 2026-11-23: ok"
+        text = " ".join(line.strip() for line in lines)
+        assert "2026-09-14 plus 6 calendar months is 2027-03-14" in text
+        assert "Prone table, room 2, phantom, on 2026-11-23: missing" in lines
+        sentences = lines[1 : next(number for number, line in enumerate(lines) if line.startswith("  Exam "))]
+        assert max(map(len, sentences)) <= 100
+
+    def test_any_day_and_any_release_can_be_asked_about(self, filled: Path, commands: Commands) -> None:
+        (told,) = commands.json("eligibility", "explain", "prone1", "--portion", "clinical", "--on", "2026-06-01")
+        assert (told["today"], told["days_left"]) == ("2026-06-01", 175)
+        assert told["exams"][0]["why"] == "it is dated after 2026-06-01"
+        release = ("--portion", "clinical", "--release", "2027-03-15")
+        (told,) = commands.json("eligibility", "explain", "prone1", *release)
+        assert told["asked_release"] == "2027-03-15"
+        assert not any(each["counts"] for each in told["exams"])
+        assert "no clinical exam on file would count" in told["sentences"][-1]
+
+    def test_what_a_person_decided_is_a_reason(self, filled: Path, commands: Commands) -> None:
+        newest = commands.json("exams", "list")[0]["exam"]
+        commands.good("exams", "exclude", newest, "--reason", "a repeat for training")
+        (told,) = commands.json("eligibility", "explain", "prone1", "--portion", "clinical")
+        assert (told["exams"][0]["counts"], told["exams"][0]["why"]) == (False, "a person excluded it")
+        assert told["days_left"] == 0
+
+    def test_a_long_history_is_cut_for_people_alone(self, site: Path, commands: Commands) -> None:
+        with opened_site(site) as stores:
+            receive_all(stores, *((make_mg(**PRONE, day=date(2026, 9, day)), "PRONE_RM2") for day in range(1, 26)))
+        words = ("eligibility", "explain", "prone1", "--portion", "clinical")
+        assert commands.good(*words).lines[-1] == "  and 5 more: dicom-node exams list --unit prone1"
+        assert len(commands.json(*words)[0]["exams"]) == 25
+
+    def test_an_unknown_unit_is_told(self, site: Path, commands: Commands) -> None:
+        called = commands("eligibility", "explain", "nowhere")
+        assert (called.code, "there is no unit 'nowhere'" in called.err) == (1, True)
