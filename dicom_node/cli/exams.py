@@ -51,8 +51,6 @@ def list_(
 ) -> None:
     """List exams, newest first and undated ones last."""
     with opened(app) as stores:
-        if unit_id is not None:
-            known_unit(stores, unit_id)
         with stores.index.read() as conn:
             found = exam_rows.listed(
                 conn,
@@ -62,6 +60,8 @@ def list_(
                 until=until,
                 with_neither=everything,
             )
+        if unit_id is not None and not found:  # a unit that is no longer configured may have exams
+            known_unit(stores, unit_id)
     if as_json:
         write_json([exam_json(each) for each in found])
         return

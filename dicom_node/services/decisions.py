@@ -10,14 +10,17 @@ from sqlalchemy import Connection
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.portions import Portion
 from dicom_node.archive.store import LocalArchive
-from dicom_node.errors import OperatorError
+from dicom_node.errors import ObjectDamagedError, OperatorError
 from dicom_node.index import decisions, exam_upkeep, exams
 from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.exams import ExamRecord
+from dicom_node.logs import get_logger
 from dicom_node.services import records
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.recover import read_object
 from dicom_node.services.review import want_review
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +73,15 @@ class ExamDecisions:
         return self._decide_about(exam_id, DecisionKind.INCLUDE, "", verdict)
 
     def replay(self) -> None:
-        """Carry out what the journal holds and a crash kept from the index."""
+        """Carry out what the journal holds and a crash kept from the index.
+
+        A study of which an object cannot be read stays as it was, and is told in the log.
+        """
         for study_uid in sorted(records.replay(self._archive.journal, self._indexer.index)):
-            self._decide(study_uid, [])
+            try:
+                self._decide(study_uid, [])
+            except ObjectDamagedError as error:
+                log.error("decision.not_carried_out", study_uid=study_uid, reason=str(error))
 
     def _decide_about(self, exam_id: str, kind: DecisionKind, value: str, verdict: Verdict) -> ExamRecord:
         exam = self._exam(exam_id)

@@ -1,9 +1,13 @@
 """Import, verify and rebuild, on real files."""
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
@@ -336,3 +340,26 @@ def test_what_was_received_late_is_the_same_after_a_rebuild(site: Path, commands
     commands.good("rebuild", "--yes")
     with opened_site(site) as stores:
         assert derived_rows(stores.index) == before
+
+
+def test_a_terminal_gets_a_progress_bar_and_a_question(site: Path, folder: Path) -> None:
+    def on_terminal(*words: str, answer: str = "") -> tuple[int, str]:
+        """Call a command in a process of its own whose terminal is ours to read; return its end and what it showed."""
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "dicom_node", "--config", str(site), *words]
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            os.write(ours, answer.encode())
+            shown = b""
+            with contextlib.suppress(OSError):  # Linux says EIO when the other side is closed
+                while some := os.read(ours, 4096):
+                    shown += some
+        os.close(ours)
+        return process.returncode, shown.decode()
+
+    code, shown = on_terminal("import", str(folder))
+    assert (code, "importing" in shown, "4/4" in shown) == (0, True, True)
+    code, shown = on_terminal("rebuild", answer="n\n")
+    assert (code, "make it anew" in shown, "indexing" in shown) == (130, True, False)
+    code, shown = on_terminal("rebuild", answer="y\n")
+    assert (code, "4/4" in shown, "4 objects indexed" in shown) == (0, True, True)

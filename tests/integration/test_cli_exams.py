@@ -266,3 +266,10 @@ def test_a_report_without_images_is_no_exam(site: Path, commands: Commands) -> N
         receive(stores, make_rdsr(**PRONE))
         assert len(derived_rows(stores.index)["instance"]) == 1
     assert json.loads(commands.good("exams", "list", "--json").out) == []
+
+
+def test_the_exams_of_a_unit_that_is_no_longer_configured_are_listed(filled: Path, commands: Commands) -> None:
+    filled.write_text(
+        filled.read_text().replace("[units.prone1]", "[units.prone2]").replace("[[units.prone1.", "[[units.prone2.")
+    )
+    assert len(commands.json("exams", "list", "--unit", "prone1")) == 3
