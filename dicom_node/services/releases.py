@@ -24,6 +24,10 @@ class Change:
     today: date
 
 
+MOST_YEARS = 5
+"""A package is released within so many years of today; anything else is a slip of the pen."""
+
+
 class Releases:
     """The testing packages of the facility's units."""
 
@@ -104,6 +108,15 @@ class Releases:
             raise OperatorError(f"there is no testing package {release_id!a}; see: dicom-node release list")
         return versions
 
+    def _refuse_plan_over_open(self, planned: ReleaseVersion) -> None:
+        """A plan would hide that the package which is out already still lacks an exam."""
+        for each in self.in_force(planned.unit_id):
+            if each.id != planned.id and each.state is ReleaseState.RECORDED:
+                raise OperatorError(
+                    f"the testing package {each.id} of {each.released_on} is still open: amend its state "
+                    "(submitted, passed, deficient) or close it before you plan the next"
+                )
+
     def _current(self, release_id: str) -> ReleaseVersion:
         now = self.history(release_id)[-1]
         if now.state is ReleaseState.CLOSED:
@@ -111,6 +124,10 @@ class Releases:
         return now
 
     def _save(self, version: ReleaseVersion, change: Change) -> ReleaseVersion:
+        if abs(version.released_on.year - change.today.year) > MOST_YEARS:
+            raise OperatorError(f"{version.released_on} is not plausible: write the day as YYYY-MM-DD")
+        if version.state is ReleaseState.PLANNED:
+            self._refuse_plan_over_open(version)
         if version.state is ReleaseState.PLANNED and version.released_on < change.today:
             raise OperatorError(f"{version.released_on} is past: the package can only be recorded or closed")
         if version.state is ReleaseState.RECORDED and version.released_on > change.today:

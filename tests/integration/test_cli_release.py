@@ -57,6 +57,17 @@ class TestRelease:
             f"error: testing package {of_id} is closed; record a new one\n"
         )
 
+    def test_no_plan_hides_a_package_that_is_still_open(self, filled: Path, commands: Commands) -> None:
+        of_id = record(commands, "prone1", "--date", "2026-11-20")
+        called = commands("release", "record", "prone1", "--date", "2027-02-01", "--planned")
+        assert (called.code, f"{of_id} of 2026-11-20 is still open" in called.err) == (1, True)
+        commands.good("release", "amend", of_id, "--state", "passed")
+        record(commands, "prone1", "--date", "2027-02-01", "--planned")
+
+    def test_a_slip_of_the_pen_is_no_release_date(self, filled: Path, commands: Commands) -> None:
+        called = commands("release", "record", "prone1", "--date", "2062-11-20", "--planned")
+        assert (called.code, "not plausible" in called.err) == (1, True)
+
     def test_it_fixes_the_window_and_has_the_node_review(self, filled: Path, commands: Commands) -> None:
         record(commands, "prone1", "--date", "2026-11-20")
         (clinical, phantom) = commands.json("status", "--unit", "prone1")["units"][0]["portions"]
