@@ -27,6 +27,19 @@ def run_demo(folder: Path, *options: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def without_place(line: str) -> str:
+    """Return a line of the output without the port and the folder, which differ each time."""
+    return re.sub(r"port \d+|/\S*dicom-node-demo-\w+", "...", line)
+
+
+def shown_in_readme() -> list[str]:
+    """Return the output as the README shows it, without the marks of what it leaves out."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    block = text.split("shortened where it says `[...]`:\n\n")[1].split("\n## ")[0]
+    lines = [line.removeprefix("    ") for line in block.splitlines()]
+    return [without_place(line) for line in lines if line and line != "[...]"]
+
+
 @pytest.mark.timeout(240)
 def test_the_demo_shows_what_its_node_stored_warned_of_and_answered(tmp_path: Path) -> None:
     told = run_demo(tmp_path, "--keep")
@@ -64,6 +77,9 @@ def test_the_demo_shows_what_its_node_stored_warned_of_and_answered(tmp_path: Pa
         ["upright_b", "clinical", "nearing", "2026-07-20"],
         ["phantom", "ok", "2026-11-05", "2027-05-05"],
     ]
+    left = iter([without_place(line) for line in told])
+    for line in shown_in_readme():
+        assert line in left, line  # looks on from where the line before was found
 
 
 def test_the_folder_goes_also_when_the_story_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
