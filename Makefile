@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH ?= all
 RUN := $(VENV)/.run-installed
 DEV := $(VENV)/.dev-installed
 COMPILE := $(VENV)-pin/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

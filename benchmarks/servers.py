@@ -14,14 +14,13 @@ from pathlib import Path
 from benchmarks.contenders import Contender
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PATIENCE = 120.0
 
 
 class Server:
     """A running contender. ``folder`` holds all it stores."""
 
-    def __init__(self, contender: Contender, folder: Path) -> None:
-        """Start it in a session of its own and wait until it listens. Raises RuntimeError when it does not."""
+    def __init__(self, contender: Contender, folder: Path, patience: float) -> None:
+        """Start it in a session of its own; raises RuntimeError when it does not listen within ``patience`` seconds."""
         self.contender = contender
         self.folder = folder
         self.port = free_port()
@@ -38,7 +37,7 @@ class Server:
             )
         try:
             began = time.monotonic()
-            self._wait_until_it_listens()
+            self._wait_until_it_listens(patience)
             self.started_in = time.monotonic() - began
         except BaseException:
             self.stop()
@@ -83,8 +82,8 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
 
-    def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _wait_until_it_listens(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
@@ -119,9 +118,9 @@ def running(contender: Contender, parent: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def started(contender: Contender, folder: Path) -> Iterator[Server]:
+def started(contender: Contender, folder: Path, *, patience: float = 60.0) -> Iterator[Server]:
     """Run a contender on what ``folder`` holds for the length of a block."""
-    server = Server(contender, folder)
+    server = Server(contender, folder, patience)
     try:
         yield server
     finally:

@@ -96,9 +96,9 @@ def measure(server: Server, batch: Batch, associations: int) -> Run:
     )
 
 
-def warm_up(server: Server) -> None:
-    """Have a server take one small instance, so that nobody's first time is measured."""
-    first = make_batch(WORKLOADS["small"], 1, number=99)
+def warm_up(server: Server, number: int = 99) -> None:
+    """Have a server take one small instance, of a batch of its own, so that nobody's first time is measured."""
+    first = make_batch(WORKLOADS["small"], 1, number)
     sent = send(server.port, encode_messages(first, LARGEST_UNIT), 1)
     if sent.failures:
         raise RuntimeError("; ".join(sent.failures))

@@ -173,3 +173,16 @@ def encode(values: Mapping[str, str | int]) -> bytes:
         body += (b"\0" if vr == "UI" else b" ") * (len(body) % 2)
         data += struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(body)) + body
     return bytes(data)
+
+
+def encode_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Encode the preamble and the file meta information of a Part 10 file (PS3.10 7.1)."""
+    body = struct.pack("<HH2s2xL2s", 2, 1, b"OB", 2, b"\0\1") + encode(
+        {
+            "MediaStorageSOPClassUID": sop_class_uid,
+            "MediaStorageSOPInstanceUID": sop_instance_uid,
+            "TransferSyntaxUID": transfer_syntax_uid,
+            "ImplementationClassUID": "2.25.1",
+        }
+    )
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body

@@ -1,0 +1,98 @@
+"""Makes a large index of a small one: further studies by copying the rows that real instances left.
+
+A node that grew for years is not measured in an afternoon. So the rows of some studies that were stored the usual way
+are written again and again, with other UIDs, patients and days, and whatever else the columns hold. There are no
+files behind the copies; the index does not need them to be asked.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.population import MARK
+from dicom_node.index.exams import exam_id
+
+_TABLES = ("study", "series", "exam", "instance")
+_DATES = frozenset(
+    {"study_date", "series_date", "acquisition_date", "content_date", "acquisition_day", "day"}
+)  # as DICOM text, or as the database keeps days
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+Row = tuple[Any, ...]
+
+
+class Template:
+    """The rows that are copied. Use it while no node runs on the database."""
+
+    def __init__(self, database: Path) -> None:
+        """Read them all: everything that holds ``MARK``."""
+        self._database = database
+        with closing(sqlite3.connect(database)) as connection:
+            self._rows: dict[str, tuple[list[str], list[Row]]] = {}
+            for table in _TABLES:
+                found = connection.execute(f"SELECT * FROM {table} WHERE study_uid LIKE '2.25.{MARK}%'")
+                self._rows[table] = [each[0] for each in found.description], found.fetchall()
+
+    def copy(
+        self,
+        copies: range,
+        *,
+        back: Callable[[int], timedelta],
+        unit_of: Callable[[int, str], str] | None = None,
+    ) -> None:
+        """Write the rows again once for each number in ``copies``, each number above zero and never used before.
+
+        The days of copy number n lie ``back(n)`` before the template's. ``unit_of`` chooses the unit of a study by the
+        number of the copy and the template's Study Instance UID; without it the units stay.
+        """
+        with closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")  # nothing here has to survive
+            connection.execute("PRAGMA cache_size = -1000000")
+            for number in copies:
+                connection.execute("BEGIN")
+                for table, (columns, rows) in self._rows.items():
+                    marks = ", ".join("?" * len(columns))
+                    copied = _copied(columns, rows, number, back(number), unit_of)
+                    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", copied)
+                connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _copied(
+    columns: list[str], rows: list[Row], number: int, back: timedelta, unit_of: Callable[[int, str], str] | None
+) -> Iterator[Row]:
+    mark = f"{int(MARK) + number}"
+    days: dict[str, str] = {}
+    marked = [at for at in range(len(columns)) if any(isinstance(row[at], str) and MARK in row[at] for row in rows)]
+    dated = [at for at, name in enumerate(columns) if name in _DATES]
+    places = {name: at for at, name in enumerate(columns)}
+    study, unit, its_id = places["study_uid"], places.get("unit_id"), places.get("id")
+    derived, digest, reviewed = places.get("derived_unit_id"), places.get("digest"), places.get("reviewed_at")
+    for row in rows:
+        new = list(row)
+        for at in marked:
+            new[at] = row[at].replace(MARK, mark, 1)
+        for at in dated:
+            if row[at]:
+                new[at] = days.get(row[at]) or days.setdefault(row[at], _earlier(row[at], back))
+        if digest is not None:
+            new[digest] = f"{number:08x}{row[digest][8:]}"
+        if reviewed is not None and row[reviewed] is None:
+            new[reviewed] = row[places["last_received_at"]]  # else all of them would be reviewed at the start
+        if unit is not None and unit_of is not None:
+            new[unit] = unit_of(number, row[study])
+            if derived is not None:
+                new[derived] = new[unit]
+        if its_id is not None and unit is not None:
+            new[its_id] = exam_id(new[study], new[unit])
+        yield tuple(new)
+
+
+def _earlier(day: str, back: timedelta) -> str:
+    """Return an earlier day in the form that ``day`` has, YYYYMMDD or YYYY-MM-DD."""
+    moved = date.fromisoformat(day) - back
+    return moved.isoformat() if _ISO.fullmatch(day) else moved.isoformat().replace("-", "")
