@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dicom_node.cli.phrases import own_name
 from dicom_node.cli.status import view_of, write_view
 from dicom_node.demo.devices import HOST, NODE_AE
 from dicom_node.demo.story import FIRST, LAST, VISITS, Mail, Story, story
@@ -31,7 +32,7 @@ def demo(*, keep: bool) -> None:
         if not keep:
             shutil.rmtree(folder)
     if keep:
-        click.echo(f"Kept: {folder}. To look around: dicom-node --config {folder / 'dicom-node.toml'} exams list")
+        click.echo(f"Kept: {folder}. To look around: {own_name()} --config {folder / 'dicom-node.toml'} exams list")
     else:
         click.echo("The folder is removed; dicom-node demo --keep leaves it.")
 

@@ -1,5 +1,7 @@
 """Small words that several commands share: facts in lines, sizes, lists."""
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta, tzinfo
@@ -12,6 +14,11 @@ WIDTH = 100
 """Characters of a line of running text."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def own_name() -> str:
+    """Return what a person types to call this program: its name where the shell finds it, else its path."""
+    return "dicom-node" if shutil.which("dicom-node") else sys.argv[0]
 
 
 def write_facts(pairs: Iterable[tuple[str, str]]) -> None:

@@ -1,13 +1,12 @@
 """``dicom-node serve``: run the node."""
 
 import contextlib
-import shutil
-import sys
 
 import click
 
 from dicom_node import __version__, logs
 from dicom_node.cli.app import App, pass_app, tell_problems
+from dicom_node.cli.phrases import own_name
 from dicom_node.node import Node
 from dicom_node.settings import Settings
 from dicom_node.site import Site, open_stores
@@ -54,5 +53,5 @@ def _tell(settings: Settings, node: Node) -> None:
             f"  findscu -S -aet {asker} -aec {title} -k QueryRetrieveLevel=STUDY -k StationName -k AcquisitionDate"
             f" -k StudyInstanceUID {host} {port}"
         )
-    click.echo(f"  {'dicom-node' if shutil.which('dicom-node') else sys.argv[0]} status")
+    click.echo(f"  {own_name()} status")
     click.echo("Ctrl-C stops.")
