@@ -307,4 +307,5 @@ def _fixed(settings: Settings) -> dict[str, object]:
         "node.limits.max_matches": settings.node.limits.max_matches,
         "storage": settings.storage,
         "database": settings.database,
+        "log": settings.log,
     }
