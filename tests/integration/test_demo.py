@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from dicom_node.cli import demo as command
 from dicom_node.errors import DeliveryError
@@ -88,6 +87,7 @@ def test_the_folder_goes_also_when_the_story_fails(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(command.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(command, "_play", fail)
-    result = CliRunner().invoke(command.demo, [])
-    assert isinstance(result.exception, DeliveryError)
+    assert command.demo.callback is not None
+    with pytest.raises(DeliveryError):
+        command.demo.callback(keep=False)
     assert list(tmp_path.iterdir()) == []
