@@ -67,7 +67,9 @@ def _split(names: str, known: dict[str, Any]) -> list[str]:
 @contextmanager
 def _place(folder: Path) -> Iterator[Path]:
     """Give a folder for everything that is made, and remove it."""
-    with tempfile.TemporaryDirectory(prefix="dicom-node-bench-", dir=folder, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="dicom-node-bench-", dir=folder.resolve(), ignore_cleanup_errors=True
+    ) as name:
         show_machine(Path(name))
         yield Path(name)
 

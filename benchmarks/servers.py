@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.contenders import Contender
 
+_CHECKOUT = Path(__file__).resolve().parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -33,6 +34,7 @@ class Server:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                cwd=_CHECKOUT,
                 env={**os.environ, **contender.environment},
             )
         try:

@@ -136,3 +136,5 @@ def _show(title: str, runs: dict[str, Runs], batch: Batch) -> None:
             )
         )
     show(title, head, rows)
+    if {"receiver", "storescp"} <= runs.keys():
+        print(f"\nlike for like, receiver / storescp: {spread(runs['receiver'].ratios(runs['storescp'], 'rate'))}")
