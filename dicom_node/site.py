@@ -143,6 +143,11 @@ def open_stores(site: Site, *, create: bool = False, renew: bool = False) -> Sto
             make = LocalArchive.create if known is None else LocalArchive.open
             archive = use(make(storage.path, min_free_bytes=storage.min_free))
         if known is None:
+            if not renew and next(archive.objects(), None) is not None:
+                raise IndexDamagedError(
+                    f"the archive at {storage.path} holds objects and the index knows nothing of it: the index was "
+                    "lost, or the database URL is another; make it again by: dicom-node rebuild"
+                )
             with index.write() as conn:
                 state.put(conn, ARCHIVE_ID, archive.archive_id)
         elif known != archive.archive_id:
