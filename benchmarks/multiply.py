@@ -9,9 +9,10 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.population import MARK
 from dicom_node.index.exams import exam_id
@@ -23,6 +24,8 @@ _DATES = frozenset(
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Row = tuple[Any, ...]
+ChooseUnit = Callable[[int, str], str]
+"""The unit of a study, by the number of the copy and the template's Study Instance UID."""
 
 
 class Template:
@@ -32,64 +35,75 @@ class Template:
         """Read them all: everything that holds ``MARK``."""
         self._database = database
         with closing(sqlite3.connect(database)) as connection:
-            self._rows: dict[str, tuple[list[str], list[Row]]] = {}
-            for table in _TABLES:
-                found = connection.execute(f"SELECT * FROM {table} WHERE study_uid LIKE '2.25.{MARK}%'")
-                self._rows[table] = [each[0] for each in found.description], found.fetchall()
+            self._tables = [_Table.read(connection, name) for name in _TABLES]
 
-    def copy(
-        self,
-        copies: range,
-        *,
-        back: Callable[[int], timedelta],
-        unit_of: Callable[[int, str], str] | None = None,
-    ) -> None:
+    def copy(self, copies: range, *, back: Callable[[int], timedelta], unit_of: ChooseUnit | None = None) -> None:
         """Write the rows again once for each number in ``copies``, each number above zero and never used before.
 
-        The days of copy number n lie ``back(n)`` before the template's. ``unit_of`` chooses the unit of a study by the
-        number of the copy and the template's Study Instance UID; without it the units stay.
+        The days of copy number n lie ``back(n)`` before the template's. Without ``unit_of`` the units stay.
         """
         with closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")  # nothing here has to survive
             connection.execute("PRAGMA cache_size = -1000000")
             for number in copies:
                 connection.execute("BEGIN")
-                for table, (columns, rows) in self._rows.items():
-                    marks = ", ".join("?" * len(columns))
-                    copied = _copied(columns, rows, number, back(number), unit_of)
-                    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", copied)
+                for table in self._tables:
+                    marks = ", ".join("?" * len(table.columns))
+                    copied = table.copied(number, back(number), unit_of)
+                    connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", copied)
                 connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _copied(
-    columns: list[str], rows: list[Row], number: int, back: timedelta, unit_of: Callable[[int, str], str] | None
-) -> Iterator[Row]:
-    mark = f"{int(MARK) + number}"
-    days: dict[str, str] = {}
-    marked = [at for at in range(len(columns)) if any(isinstance(row[at], str) and MARK in row[at] for row in rows)]
-    dated = [at for at, name in enumerate(columns) if name in _DATES]
-    places = {name: at for at, name in enumerate(columns)}
-    study, unit, its_id = places["study_uid"], places.get("unit_id"), places.get("id")
-    derived, digest, reviewed = places.get("derived_unit_id"), places.get("digest"), places.get("reviewed_at")
-    for row in rows:
-        new = list(row)
-        for at in marked:
-            new[at] = row[at].replace(MARK, mark, 1)
-        for at in dated:
-            if row[at]:
-                new[at] = days.get(row[at]) or days.setdefault(row[at], _earlier(row[at], back))
-        if digest is not None:
-            new[digest] = f"{number:08x}{row[digest][8:]}"
-        if reviewed is not None and row[reviewed] is None:
-            new[reviewed] = row[places["last_received_at"]]  # else all of them would be reviewed at the start
-        if unit is not None and unit_of is not None:
-            new[unit] = unit_of(number, row[study])
-            if derived is not None:
-                new[derived] = new[unit]
-        if its_id is not None and unit is not None:
-            new[its_id] = exam_id(new[study], new[unit])
-        yield tuple(new)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows of one table; what of a row changes in a copy is given by the number of its column."""
+
+    name: str
+    columns: dict[str, int]
+    rows: list[Row]
+    marked: list[int]
+    dated: list[int]
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection, name: str) -> Self:
+        found = connection.execute(f"SELECT * FROM {name} WHERE study_uid LIKE '2.25.{MARK}%'")
+        columns = {each[0]: at for at, each in enumerate(found.description)}
+        rows = found.fetchall()
+        return cls(
+            name=name,
+            columns=columns,
+            rows=rows,
+            marked=[at for at in columns.values() if any(isinstance(row[at], str) and MARK in row[at] for row in rows)],
+            dated=[at for column, at in columns.items() if column in _DATES],
+        )
+
+    def copied(self, number: int, back: timedelta, unit_of: ChooseUnit | None) -> Iterator[Row]:
+        """Yield the rows as copy ``number`` has them."""
+        mark = f"{int(MARK) + number}"
+        days: dict[str, str] = {}
+        columns = self.columns
+        study = columns["study_uid"]
+        unit, its_id, digest = columns.get("unit_id"), columns.get("id"), columns.get("digest")
+        derived, reviewed = columns.get("derived_unit_id"), columns.get("reviewed_at")
+        for row in self.rows:
+            new = list(row)
+            for at in self.marked:
+                new[at] = row[at].replace(MARK, mark, 1)
+            for at in self.dated:
+                if row[at]:
+                    new[at] = days.get(row[at]) or days.setdefault(row[at], _earlier(row[at], back))
+            if digest is not None:
+                new[digest] = f"{number:08x}{row[digest][8:]}"
+            if reviewed is not None and row[reviewed] is None:
+                new[reviewed] = row[columns["last_received_at"]]  # else all of them would be reviewed at the start
+            if unit is not None and unit_of is not None:
+                new[unit] = unit_of(number, row[study])
+                if derived is not None:
+                    new[derived] = new[unit]
+            if its_id is not None and unit is not None:
+                new[its_id] = exam_id(new[study], new[unit])
+            yield tuple(new)
 
 
 def _earlier(day: str, back: timedelta) -> str:
