@@ -5,12 +5,11 @@ Functions work in the caller's transaction.
 
 import base64
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
@@ -166,17 +165,6 @@ def undated(conn: Connection) -> list[ExamRecord]:
     """Return the exams without a day that might count with one, newest received first."""
     query = select(exam).where(exam.c.day.is_(None), exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
     return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
-
-
-def to_review(conn: Connection, quiet_since: datetime) -> list[ExamRecord]:
-    """Return the exams that changed since their review and got nothing after ``quiet_since``, oldest first."""
-    query = select(exam).where(exam.c.reviewed_at.is_(None), exam.c.last_received_at <= quiet_since)
-    return _records(conn, query.order_by(exam.c.last_received_at, exam.c.id))
-
-
-def mark_reviewed(conn: Connection, exam_ids: Collection[str], now: datetime) -> None:
-    """Record that the exams were reviewed, as they are in this transaction."""
-    conn.execute(update(exam).where(exam.c.id.in_(exam_ids)).values(reviewed_at=now))
 
 
 def last_received(conn: Connection) -> dict[str, datetime]:

@@ -341,20 +341,6 @@ silence = Table(
     Column("silenced_at", UtcDateTime, nullable=False),
 )
 
-association = Table(
-    "association",
-    metadata,
-    # Who knocked and how it ended: the installer's log.
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("at", UtcDateTime, nullable=False),
-    _text("calling_ae"),
-    _text("called_ae"),
-    _text("peer_address"),
-    Column("result", PlainText, nullable=False),
-    _text("reason"),
-    Index(None, "at"),
-)
-
 node_state = Table(
     "node_state",
     metadata,

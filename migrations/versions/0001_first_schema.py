@@ -39,18 +39,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_alert_state_unit_id", "alert", ["state", "unit_id"], unique=False)
     op.create_table(
-        "association",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
-        sa.Column("at", sa.DateTime(), nullable=False),
-        sa.Column("calling_ae", TEXT, server_default="", nullable=False),
-        sa.Column("called_ae", TEXT, server_default="", nullable=False),
-        sa.Column("peer_address", TEXT, server_default="", nullable=False),
-        sa.Column("result", TEXT, nullable=False),
-        sa.Column("reason", TEXT, server_default="", nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_association"),
-    )
-    op.create_index("ix_association_at", "association", ["at"], unique=False)
-    op.create_table(
         "decision",
         sa.Column("id", TEXT, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),

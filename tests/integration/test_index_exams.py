@@ -16,7 +16,7 @@ from dicom_node.accreditation.exams import Contribution, Exam, Override, fold
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam
 from dicom_node.errors import OperatorError
-from dicom_node.index import decisions, exam_upkeep, exams
+from dicom_node.index import decisions, exam_upkeep, exams, findings
 from dicom_node.index.contents import clear_derived
 from dicom_node.index.decisions import Decision, DecisionKind, in_force
 from dicom_node.index.engine import Index
@@ -190,7 +190,7 @@ def test_sqlite_and_postgres_hold_the_same(
                 (
                     [exams.of_unit(conn, unit) for unit in ("", "a", "b")],
                     [exams.counting(conn, unit) for unit in ("", "a", "b")],
-                    exams.to_review(conn, NOON + timedelta(seconds=1)),
+                    findings.units_to_review(conn, NOON + timedelta(seconds=1)),
                     (exams.unattributed(conn), exams.undated(conn), exams.listed(conn), exams.last_received(conn)),
                     [exams.instances_of(conn, "1.1", unit) for unit in ("", "a", "b")],
                 )
@@ -203,17 +203,17 @@ def test_an_exam_that_changes_waits_for_a_review_again(index: Index) -> None:
     index.record(image)
     quiet = NOON + timedelta(hours=1)
     with index.write() as conn:
-        (waiting,) = exams.to_review(conn, quiet)
-        exams.mark_reviewed(conn, [waiting.id], quiet)
-        assert exams.to_review(conn, quiet) == []
+        assert findings.units_to_review(conn, quiet) == ["upright_a"]
+        findings.mark_reviewed(conn, "upright_a", quiet, quiet)
+        assert findings.units_to_review(conn, quiet) == []
     index.record(make_entry(derivation=make_derivation(portion=None), seconds=60))
     index.record(make_entry(derivation=make_derivation(day=DAY), seconds=60))
     with index.read() as conn:
-        assert exams.to_review(conn, quiet) == []  # more of the same says nothing new
+        assert findings.units_to_review(conn, quiet) == []  # more of the same says nothing new
     index.record(make_entry(derivation=make_derivation(day=DAY - timedelta(days=1)), seconds=61))
     with index.read() as conn:
-        assert exams.to_review(conn, NOON + timedelta(seconds=60)) == []  # still coming in
-        assert [each.id for each in exams.to_review(conn, NOON + timedelta(seconds=61))] == [waiting.id]
+        assert findings.units_to_review(conn, NOON + timedelta(seconds=60)) == []  # still coming in
+        assert findings.units_to_review(conn, NOON + timedelta(seconds=61)) == ["upright_a"]
 
 
 def test_a_rejection_that_comes_later_or_earlier_takes_the_image_out(index: Index) -> None:

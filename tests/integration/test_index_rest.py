@@ -1,4 +1,4 @@
-"""Releases, standings, associations, small facts, and the index against the archive."""
+"""Releases, standings, small facts, and the index against the archive."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -7,8 +7,7 @@ from sqlalchemy import select
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, ReleaseState, Standing, State
-from dicom_node.index import associations, contents, decisions, releases, standings, state
-from dicom_node.index.associations import Association
+from dicom_node.index import contents, decisions, releases, standings, state
 from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
@@ -64,23 +63,6 @@ def test_a_review_takes_the_place_of_the_one_before(index: Index) -> None:
         assert [each.unit_id for each in standings.read(conn)] == ["b"]
 
 
-def test_the_newest_associations_are_kept(index: Index) -> None:
-    knocks = [
-        Association(
-            at=NOON, calling_ae=f"AE{number}", called_ae="SBB_NODE", peer_address="::1",
-            result="rejected" if number % 2 else "accepted",
-        )
-        for number in range(6)
-    ]  # fmt: skip
-    with index.write() as conn:
-        associations.append(conn, [])
-        associations.append(conn, knocks)
-        assert associations.recent(conn, 2) == [knocks[5], knocks[4]]
-        assert associations.recent(conn, 2, results=["accepted"]) == [knocks[4], knocks[2]]
-        assert associations.prune(conn, 3) == 3
-        assert associations.recent(conn, 10) == [knocks[5], knocks[4], knocks[3]]
-
-
 def test_a_fact_is_replaced(index: Index) -> None:
     with index.write() as conn:
         assert state.get(conn, "archive_id") is None
@@ -104,12 +86,11 @@ def test_beginning_anew_keeps_what_no_file_tells(index: Index) -> None:
     index.record(make_entry(sop_instance_uid="1.2"))
     index.record(make_entry(sop_instance_uid="1.2", content="other"))
     index.record(make_entry(derivation=make_derivation(portion=None), rejected_uids=("1.2",)))
-    kept = {"decision", "release", "association", "node_state"}
+    kept = {"decision", "release", "node_state"}
     with index.write() as conn:
         standings.save(conn, "a", [_standing("a", Portion.CLINICAL, None)], NOON.date())
         releases.insert(conn, PACKAGE)
         state.put(conn, "archive_id", "one")
-        associations.append(conn, [Association(at=NOON, calling_ae="A", called_ae="B", peer_address="", result="x")])
         decisions.insert(conn, EXCLUSION)
 
     def filled() -> set[str]:
