@@ -2,18 +2,21 @@
 
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.find import Asked, ask, load
 from benchmarks.multiply import Template
+from benchmarks.node import node_command
 from benchmarks.population import ALL_STUDIES, STUDIES_A_DAY, instances_in, make_population, make_queries
 from benchmarks.printing import figure, progress, show, spread
 from benchmarks.sender import encode_messages, send
-from benchmarks.servers import running, started
+from benchmarks.servers import Server, running, started
 from benchmarks.store import warm_up
 from benchmarks.wire import LARGEST_UNIT
 from benchmarks.workloads import WORKLOADS, make_batch
@@ -21,8 +24,14 @@ from benchmarks.workloads import WORKLOADS, make_batch
 STUDIES = 800
 """Studies that are stored the usual way; the others are copies of them."""
 
+UNITS = 100
+"""Units that the copies belong to in turn."""
+
 STORED = 400
 """Instances stored in a round, at each size."""
+
+PATIENCE = 1800.0
+"""Seconds that a start may take, and the first store after it."""
 
 
 @dataclass(slots=True)
@@ -34,18 +43,20 @@ class Size:
     """Bytes of the database."""
     start: float
     """Seconds from the start of the program until it listens."""
+    ready: float
+    """Seconds from then until it stores: the first review is done meanwhile."""
     rates: list[float] = field(default_factory=list)
     """Instances stored a second, a value a round."""
     shares: list[float] = field(default_factory=list)
     """Those over what the floor stores in the same round."""
     asked: dict[str, Asked] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
 
 def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
     """Grow an index to each size, in instances, measure there, and print a table."""
-    ours = CONTENDERS["ours"]
+    ours = replace(CONTENDERS["ours"], command=partial(node_command, units=UNITS))
     place = Path(tempfile.mkdtemp(prefix="grown-", dir=folder))
-    queries = {kind: of_kind for kind, of_kind in make_queries(STUDIES).items() if kind != ALL_STUDIES}
     progress(f"growth: storing {instances_in(STUDIES)} instances")
     with started(ours, place) as server:
         load(server, make_population(STUDIES))
@@ -54,24 +65,52 @@ def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
     found: list[Size] = []
     copies = 1
     for size in sorted(sizes):
-        wanted = max(1, round(size / instances_in(STUDIES)))
+        wanted = max(copies, round(size / instances_in(STUDIES)))
         progress(f"growth: to {wanted * instances_in(STUDIES)} instances")
-        template.copy(range(copies, wanted), back=lambda n: timedelta(days=n * STUDIES // STUDIES_A_DAY))
-        copies = max(copies, wanted)
-        with started(ours, place, patience=1800.0) as server:
-            at = Size(copies * instances_in(STUDIES), database.stat().st_size, server.started_in)
-            at.asked = {kind: Asked() for kind in queries}
-            warm_up(server, number=900 + len(found))
-            for number in range(rounds):
-                progress(f"growth: {at.instances} instances, round {number + 1} of {rounds}")
-                rate = _store(server.port, 1000 + len(found) * rounds + number)
-                with running(CONTENDERS["floor"], folder) as floor:
-                    at.shares.append(rate / _store(floor.port, 1))
-                at.rates.append(rate)
-                for kind, of_kind in queries.items():
-                    ask(server.port, of_kind, at.asked[kind])
-        found.append(at)
+        template.copy(
+            range(copies, wanted),
+            back=lambda n: timedelta(days=n * STUDIES // STUDIES_A_DAY),
+            unit_of=lambda n, study_uid: f"u{(n * STUDIES + int(study_uid[-6:])) % UNITS:04d}",
+        )
+        copies = wanted
+        with started(ours, place, patience=PATIENCE) as server:
+            ready = _until_it_stores(server, 10_000 * (len(found) + 1))
+            at = Size(copies * instances_in(STUDIES), database.stat().st_size, server.started_in, ready)
+            found.append(at)
+            _measure(server, at, 100 * len(found), rounds, folder)
     _show(found, rounds)
+
+
+def _until_it_stores(server: Server, number: int) -> float:
+    """Send an instance until it is taken; return the seconds it took. Raises RuntimeError when it takes too long."""
+    began = time.monotonic()
+    while True:
+        number += 1
+        try:
+            warm_up(server, number)
+        except RuntimeError:
+            if time.monotonic() - began > PATIENCE:
+                raise
+        else:
+            return time.monotonic() - began
+
+
+def _measure(server: Server, at: Size, number: int, rounds: int, folder: Path) -> None:
+    queries = {kind: of_kind for kind, of_kind in make_queries(STUDIES).items() if kind != ALL_STUDIES}
+    at.asked = {kind: Asked() for kind in queries}
+    for each in range(rounds):
+        progress(f"growth: {at.instances} instances, round {each + 1} of {rounds}")
+        for kind, of_kind in queries.items():
+            ask(server.port, of_kind, at.asked[kind])
+        try:
+            rate = _store(server.port, number + each)
+            with running(CONTENDERS["floor"], folder) as floor:
+                share = rate / _store(floor.port, 1)
+        except RuntimeError as error:
+            at.failures.append(str(error))
+        else:
+            at.rates.append(rate)
+            at.shares.append(share)
 
 
 def _store(port: int, number: int) -> float:
@@ -87,21 +126,24 @@ def _show(sizes: Sequence[Size], rounds: int) -> None:
     first = sizes[0]
     rows = []
     for size in sizes:
-        grown = statistics.median(size.shares) / statistics.median(first.shares)
+        both = bool(size.shares and first.shares)
+        ratio = [statistics.median(size.shares) / statistics.median(first.shares)] if both else []
         rows.append(
             (
                 f"{size.instances:,}",
                 figure(size.database / (1 << 20)),
                 figure(size.start),
-                figure(statistics.median(size.rates)),
+                figure(size.ready),
+                figure(statistics.median(size.rates)) if size.rates else "-",
                 spread(size.shares),
-                f"{grown:.2f}",
+                spread(ratio),
                 *(figure(statistics.median(asked.p50) * 1000) for asked in size.asked.values()),
+                "; ".join(sorted(set(size.failures))),
             )
         )
-    kinds = [f"{kind}, p50 ms" for kind in first.asked]
+    kinds = [f"{kind}, ms" for kind in first.asked]
     show(
-        f"One node as its index grows; stored: 64 KiB at one association; medians of {rounds} rounds",
-        ("instances", "MiB", "start s", "stored/s", "over floor", f"of {first.instances:,}", *kinds),
+        f"One node as its index grows; 64 KiB stored at one association, p50 of answers; medians of {rounds} rounds",
+        ("instances", "MiB", "start s", "ready s", "stored/s", "over floor", "to the first", *kinds, "note"),
         rows,
     )

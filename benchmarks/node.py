@@ -50,6 +50,7 @@ def write_config(port: int, folder: Path, units: int = UNITS) -> Path:
     return path
 
 
-def node_command(port: int, folder: Path) -> list[str]:
+def node_command(port: int, folder: Path, units: int = UNITS) -> list[str]:
     """Return the command line of a node that keeps its data in ``folder/store``, made if it is missing."""
-    return [sys.executable, "-m", "dicom_node", "--config", str(write_config(port, folder)), "serve", "--create"]
+    config = write_config(port, folder, units)
+    return [sys.executable, "-m", "dicom_node", "--config", str(config), "serve", "--create"]
