@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from dicom_node.accreditation.attribution import Attributed, Attribution, Unattributed
@@ -11,6 +12,7 @@ from dicom_node.accreditation.portions import Portion, PortionDecision
 from dicom_node.accreditation.signals import DateCandidate, Role
 from dicom_node.dicom.facts import InstanceFacts, Provenance
 from dicom_node.index.record import Entry
+from dicom_node.index.rows import unit_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
@@ -51,6 +53,16 @@ def make_derivation(
     )
 
 
+def exam_of(entry: Entry) -> tuple[str, str]:
+    """Return study and unit of the exam that an entry belongs to by the rules."""
+    return entry.facts.study_uid, unit_of(entry.derivation)
+
+
+def by_hand(unit: str) -> Attributed:
+    """Return the attribution of an instance that a person assigned to a unit."""
+    return Attributed(unit=unit, attachment=None, evidence="a person assigned it")
+
+
 def make_entry(
     *,
     study_uid: str = "1.2.3",
@@ -59,7 +71,6 @@ def make_entry(
     content: str | None = None,
     seconds: float = 0,
     derivation: Derivation | None = None,
-    derived_unit: str | None = None,
     rejected_uids: tuple[str, ...] = (),
     sop_class_uid: str = DIGITAL_MAMMOGRAPHY,
     **attributes: str,
@@ -67,7 +78,6 @@ def make_entry(
     """Return an entry received ``seconds`` after noon whose digest is that of ``content`` (default: its UID)."""
     uid = sop_instance_uid or make_uid()
     derivation = derivation or make_derivation()
-    unit = derivation.attribution.unit if isinstance(derivation.attribution, Attributed) else ""
     header = {
         "PatientName": "SYNTH^PATIENT",
         "PatientID": "SYNTH-0001",
@@ -96,6 +106,6 @@ def make_entry(
         digest=hashlib.sha256((content or uid).encode()).hexdigest(),
         size=1000,
         derivation=derivation,
-        derived_unit=unit if derived_unit is None else derived_unit,
+        derive_for=lambda unit: replace(derivation, attribution=by_hand(unit)),
         dates=(DateCandidate(source="AcquisitionDate", day=derivation.performed.day),),
     )

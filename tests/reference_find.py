@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dicom_node.index.record import Entry
+from tests.entries import exam_of
 
 UIDS = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 PATIENT_KEYS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "IssuerOfPatientID")
@@ -96,7 +97,7 @@ def _of_instance(entries: Iterable[Entry], entry: Entry) -> dict[str, str]:
     unit = getattr(entry.derivation.attribution, "unit", "")
     of_exam: dict[str, int] = defaultdict(int)
     for each in entries:
-        if each.exam == entry.exam and each.derivation.portion is not None:
+        if exam_of(each) == exam_of(entry) and each.derivation.portion is not None:
             of_exam[each.derivation.portion.portion.value.upper()] += 1
     day = entry.derivation.performed.day
     return values | {

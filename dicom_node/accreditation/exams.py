@@ -1,6 +1,6 @@
 """An exam: the instances of one study made on one unit, folded from what each instance tells."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -22,30 +22,51 @@ class Performed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one instance, or ``count`` alike ones, add to their exam. A non-primary instance has ``portion`` None."""
+    """What one instance adds to its exam; more alike ones add nothing. A non-primary instance has ``portion`` None."""
 
     portion: Portion | None
     rule: str
     performed: Performed
     stage: str = ""
     attachment: str | None = None
-    count: int = 1
     rejected: bool = False
     """A key object selection rejected the image: it counts toward nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortionTally:
-    """The primary instances of one portion in an exam."""
+    """What the images of one portion in an exam tell together, whatever their number."""
 
-    count: int = 0
-    undated: int = 0
+    undated: bool = False
+    """Some of them have no day."""
     first_day: date | None = None
     last_day: date | None = None
     source: str = ""
     """Attribute the first day came from; of several, the first by alphabet."""
-    rule: str = ""
-    """The rules that decided, by alphabet."""
+    rules: frozenset[str] = frozenset()
+    """The rules that decided."""
+    flags: frozenset[str] = frozenset()
+    """The flags of their days."""
+
+    @property
+    def rule(self) -> str:
+        """The rules that decided, by alphabet."""
+        return "; ".join(sorted(self.rules))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """All that an exam is made of: the contributions of its instances, added up in any order, each once or more often.
+
+    It grows with the kinds of contributions, not with their number.
+    """
+
+    portions: Mapping[Portion | None, PortionTally] = field(default_factory=dict)
+    """By portion, what was not rejected; None: what is no acquired image."""
+    stages: frozenset[str] = frozenset()
+    attachments: frozenset[str] = frozenset()
+    rejected: bool = False
+    """Some contribution was rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +92,6 @@ class Exam:
     excluded: bool
     counts: bool
     """A dated clinical or phantom exam that nobody excluded."""
-    tallies: dict[Portion, PortionTally] = field(default_factory=dict)
-    """Per portion, the images that were not rejected."""
 
 
 def performed(signals: Signals, received_on: date, installed_on: date | None) -> Performed:
@@ -116,61 +135,94 @@ def _problem(day: date, received_on: date, installed_on: date | None) -> str:
 
 
 def fold(contributions: Iterable[Contribution], override: Override) -> Exam:
-    """Make the exam of all its instances' contributions, in any order and grouped in any way.
+    """Make the exam of all its instances' contributions, in any order and each once or more often."""
+    return conclude(add_up(contributions), override)
+
+
+def add_up(contributions: Iterable[Contribution], onto: Tally = Tally()) -> Tally:  # never changed
+    """Add contributions to a tally. Which ones come first, and which come twice, makes no difference."""
+    new = list(contributions)
+    counted = [c for c in new if not c.rejected]
+    images = [c for c in counted if c.portion is not None]
+    portions = dict(onto.portions)
+    for portion in {c.portion for c in counted}:
+        held = [portions[portion]] if portion in portions else []
+        portions[portion] = _together([*held, *(_alone(c) for c in counted if c.portion is portion)])
+    return Tally(
+        portions=portions,
+        stages=onto.stages.union(c.stage for c in images if c.stage),
+        attachments=onto.attachments.union(c.attachment for c in images if c.attachment),
+        rejected=onto.rejected or len(counted) < len(new),
+    )
+
+
+def conclude(tally: Tally, override: Override) -> Exam:
+    """Make the exam that a tally comes to.
 
     Only primary images that nobody rejected decide. Clinical images beside phantom images, or beside images that nobody
     can tell, make an unclear exam: a phantom counted as clinical would hide an overdue unit. Images that count toward
     neither do not disturb. The day is that of the earliest dated image of the exam's portion, so an exam over midnight
     has the day it began. A portion that a person gave, and that no image has, takes the earliest day of all images.
     """
-    everything = list(contributions)
-    images = [c for c in everything if c.portion is not None and not c.rejected]
-    tallies = {p: _tally([c for c in images if c.portion is p]) for p in Portion if any(c.portion is p for c in images)}
-    portion, rule = _portion(tallies, any(c.rejected for c in everything))
+    portion, rule = _portion(tally)
     if override.portion is not None:
         portion, rule = override.portion, "a person classified it"
-    deciding = [c for c in images if c.portion is portion] or images or [c for c in everything if not c.rejected]
-    dates = _tally(deciding)
+    images = [told for of, told in tally.portions.items() if of is not None]
+    dates = tally.portions.get(portion) or _together(images or tally.portions.values())
     return Exam(
         portion=portion,
         rule=rule,
         day=dates.first_day,
         source=dates.source,
-        flags=_flags(deciding, dates, rejected=any(c.rejected for c in everything)),
-        stages=tuple(stage.value for stage in Stage if any(c.stage == stage.value for c in images)),
-        attachments=tuple(sorted({c.attachment for c in images if c.attachment})),
+        flags=_flags(dates, rejected=tally.rejected),
+        stages=tuple(stage.value for stage in Stage if stage.value in tally.stages),
+        attachments=tuple(sorted(tally.attachments)),
         excluded=override.excluded,
         counts=portion in COUNTING_PORTIONS and dates.first_day is not None and not override.excluded,
-        tallies=tallies,
     )
 
 
-def _portion(tallies: dict[Portion, PortionTally], rejected: bool) -> tuple[Portion, str]:
-    if Portion.CLINICAL in tallies and Portion.PHANTOM in tallies:
+def _portion(tally: Tally) -> tuple[Portion, str]:
+    portions = tally.portions
+    if Portion.CLINICAL in portions and Portion.PHANTOM in portions:
         return Portion.UNCLEAR, "clinical and phantom images in one exam"
-    if Portion.CLINICAL in tallies and Portion.UNCLEAR in tallies:
+    if Portion.CLINICAL in portions and Portion.UNCLEAR in portions:
         return Portion.UNCLEAR, "clinical images beside unclear ones"
     for portion in (Portion.CLINICAL, Portion.PHANTOM, Portion.UNCLEAR, Portion.NEITHER):
-        if portion in tallies:
-            return portion, tallies[portion].rule
-    return Portion.NEITHER, "every image is rejected" if rejected else "no images"
+        if portion in portions:
+            return portion, portions[portion].rule
+    return Portion.NEITHER, "every image is rejected" if tally.rejected else "no images"
 
 
-def _tally(contributions: list[Contribution]) -> PortionTally:
-    dated = [(c.performed.day, c.performed.source) for c in contributions if c.performed.day is not None]
-    first_day, source = min(dated, default=(None, ""))
+def _alone(contribution: Contribution) -> PortionTally:
+    day = contribution.performed.day
     return PortionTally(
-        count=sum(c.count for c in contributions),
-        undated=sum(c.count for c in contributions if c.performed.day is None),
-        first_day=first_day,
-        last_day=max((day for day, _ in dated), default=None),
-        source=source,
-        rule="; ".join(sorted({c.rule for c in contributions})),
+        undated=day is None,
+        first_day=day,
+        last_day=day,
+        source="" if day is None else contribution.performed.source,
+        rules=frozenset({contribution.rule}),
+        flags=frozenset(contribution.performed.flags),
     )
 
 
-def _flags(deciding: list[Contribution], dates: PortionTally, *, rejected: bool) -> tuple[str, ...]:
-    flags = {flag for c in deciding for flag in c.performed.flags}
+def _together(tallies: Iterable[PortionTally]) -> PortionTally:
+    several = list(tallies)
+    first_day, source = min(
+        ((each.first_day, each.source) for each in several if each.first_day is not None), default=(None, "")
+    )
+    return PortionTally(
+        undated=any(each.undated for each in several),
+        first_day=first_day,
+        last_day=max((each.last_day for each in several if each.last_day is not None), default=None),
+        source=source,
+        rules=frozenset().union(*(each.rules for each in several)),
+        flags=frozenset().union(*(each.flags for each in several)),
+    )
+
+
+def _flags(dates: PortionTally, *, rejected: bool) -> tuple[str, ...]:
+    flags = set(dates.flags)
     if dates.first_day is not None and dates.last_day is not None and (dates.last_day - dates.first_day).days > 1:
         flags.add("the images span more than a day")
     if dates.undated and dates.first_day is not None:

@@ -4,54 +4,109 @@ Functions work in the caller's write transaction.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, exists, func, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select, update
 
 from dicom_node.accreditation.derive import Derivation
-from dicom_node.accreditation.exams import Contribution, Override, Performed, fold
-from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.signals import Role
+from dicom_node.accreditation.exams import Override
 from dicom_node.index import decisions, rows
 from dicom_node.index.decisions import InForce
+from dicom_node.index.exam_tally import TALLY_COLUMNS, ExamTally, Member, read_tally
 from dicom_node.index.exams import exam_id
+from dicom_node.index.prepared import Prepared
 from dicom_node.index.tables import exam, instance, rejection
 
 ExamKey = tuple[str, str]
 """Study Instance UID and unit id ("" for the unknown unit)."""
 
-_QUIETLY = frozenset({"primary_count", "instance_count", "first_received_at", "last_received_at", "reviewed_at"})
+_QUIETLY = frozenset(TALLY_COLUMNS)
 """Columns whose change is no reason for another review."""
 
 
-def refold(conn: Connection, exams: Iterable[ExamKey], in_force: Mapping[str, InForce]) -> set[ExamKey]:
-    """Work out exams anew and save what changed; a change makes an exam wait for a review again.
+class GrowingExam:
+    """An exam that gets more instances in this transaction."""
 
-    ``in_force`` holds the decisions of every study among ``exams``. An exam without an acquired image has no row.
-    Returns those of ``exams`` that have one.
+    def __init__(self, held: rows.Row | None, *, of_new_study: bool) -> None:
+        """Begin with the ``TALLY_COLUMNS`` of its row, None when there is none."""
+        self.has_row = held is not None
+        self.tally = read_tally(held) if held is not None else ExamTally() if of_new_study else None
+        """None when its instances have to tell: those that came before the first image are in no row."""
+        self.kinds = self.tally.kinds if self.tally is not None and self.has_row else None
+        """What its row says."""
+        self.has_new_image = False
+
+    def add(self, member: Member) -> None:
+        """Count one more member in."""
+        self.has_new_image |= member.primary
+        if self.tally is not None:
+            self.tally.add(member)
+
+
+def save_grown(conn: Connection, exams: Mapping[ExamKey, GrowingExam], in_force: Mapping[str, InForce]) -> set[ExamKey]:
+    """Save exams whose new instances have been inserted; returns those that have a row.
+
+    ``in_force`` holds the decisions of the studies that have any.
     """
+    present, unknown, counts = set(), set(), []
+    for key, growing in exams.items():
+        tally = growing.tally
+        if tally is None:
+            if growing.has_row or growing.has_new_image:
+                unknown.add(key)
+        elif growing.kinds is tally.kinds:  # more of the kinds it has: nothing but the counts can change
+            counts.append(tally.counts() | {"exam_id": exam_id(*key)})
+            present.add(key)
+        elif tally.primary_count:
+            _save(conn, key, tally, in_force.get(key[0], InForce()))
+            present.add(key)
+    _UPDATE_COUNTS.write(conn, counts)
+    return present | refold(conn, unknown)
+
+
+def refold(conn: Connection, exams: Collection[ExamKey]) -> set[ExamKey]:
+    """Work out exams anew from their instances and save what changed; a change makes an exam wait for a review again.
+
+    An exam without an acquired image has no row. Returns those of ``exams`` that have one.
+    """
+    if not exams:
+        return set()
+    in_force = decisions.in_force_of(conn, {study_uid for study_uid, _ in exams})
     present = set()
     for key in sorted(exams):
-        study_uid, unit_id = key
-        values = _fold(conn, key, in_force[study_uid].overrides.get(unit_id, Override()))
-        saved = conn.execute(_SAVED, {"exam_id": exam_id(*key)}).mappings().first()
-        if values is None:
-            if saved is not None:
-                conn.execute(exam.delete().where(exam.c.id == exam_id(*key)))
-            continue
-        present.add(key)
-        if saved is None:
-            conn.execute(
-                exam.insert().values(values | {"id": exam_id(*key), "study_uid": study_uid, "unit_id": unit_id})
-            )
-            continue
-        changed = {name: value for name, value in values.items() if saved[name] != value}
-        if changed:
-            if not changed.keys() <= _QUIETLY:
-                changed["reviewed_at"] = None
-            conn.execute(update(exam).where(exam.c.id == exam_id(*key)).values(changed))
+        tally = _fold(conn, key)
+        if tally.primary_count:
+            _save(conn, key, tally, in_force[key[0]])
+            present.add(key)
+        else:
+            conn.execute(exam.delete().where(exam.c.id == exam_id(*key)))
     return present
+
+
+def _save(conn: Connection, key: ExamKey, tally: ExamTally, in_force: InForce) -> None:
+    """Make an exam's row what its tally, with an acquired image in it, and the decisions in its study come to.
+
+    A change makes the exam wait for a review again, unless it says nothing new.
+    """
+    study_uid, unit_id = key
+    values = tally.values(in_force.overrides.get(unit_id, Override()))
+    found = _SAVED.first(conn, {"exam_id": exam_id(*key)})
+    if found is None:
+        row = values | {"id": exam_id(*key), "study_uid": study_uid, "unit_id": unit_id, "reviewed_at": None}
+        _INSERT.write(conn, [row])
+        return
+    saved = dict(zip(exam.c.keys(), found, strict=True))
+    changed = {name for name, value in values.items() if saved[name] != value}
+    if changed:
+        reviewed_at = saved["reviewed_at"] if changed <= _QUIETLY else None
+        _UPDATE.write(conn, [values | {"exam_id": exam_id(*key), "reviewed_at": reviewed_at}])
+
+
+def held_tally(conn: Connection, key: ExamKey) -> rows.Row | None:
+    """Return the ``TALLY_COLUMNS`` of an exam's row, None when there is none."""
+    held = _HELD.first(conn, {"study_uid": key[0], "unit_id": key[1]})
+    return None if held is None else dict(zip(TALLY_COLUMNS, held, strict=True))
 
 
 def refold_study(conn: Connection, study_uid: str) -> set[ExamKey]:
@@ -59,7 +114,7 @@ def refold_study(conn: Connection, study_uid: str) -> set[ExamKey]:
     units = select(instance.c.unit_id).where(instance.c.study_uid == study_uid)
     held = select(exam.c.unit_id).where(exam.c.study_uid == study_uid)
     keys = {(study_uid, unit_id) for unit_id in conn.execute(units.union(held)).scalars()}
-    return refold(conn, keys, decisions.in_force_of(conn, [study_uid]))
+    return refold(conn, keys)
 
 
 def derived_for(conn: Connection, study_uid: str, derived_unit: str) -> list[tuple[str, str]]:
@@ -84,33 +139,21 @@ def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivat
     return refold_study(conn, study_uid)
 
 
-def _fold(conn: Connection, key: ExamKey, override: Override) -> rows.Row | None:
-    """Return the values of an exam row, None for an exam without an acquired image."""
-    groups = conn.execute(_GROUPS, {"study_uid": key[0], "unit_id": key[1]}).all()
-    primary = [group for group in groups if group.role == Role.PRIMARY]
-    if not primary:
-        return None
-    folded = fold([_contribution(group) for group in groups], override)
-    first = min(primary, key=lambda group: (group.first_received_at, group.attribution))
-    attribution_flags = {flag for group in primary for flag in json.loads(group.attribution_flags)}
-    return {
-        "portion": folded.portion.value,
-        "rule": folded.rule,
-        "day": folded.day,
-        "day_source": folded.source,
-        "flags": [*folded.flags, *sorted(attribution_flags - set(folded.flags))],
-        "stages": list(folded.stages),
-        "attachments": list(folded.attachments),
-        "attribution": first.attribution,
-        "candidates": sorted({unit_id for group in primary for unit_id in json.loads(group.candidates)}),
-        "unregistered": any(group.unregistered for group in primary),
-        "excluded": folded.excluded,
-        "counts": folded.counts,
-        "primary_count": sum(group.number for group in primary),
-        "instance_count": sum(group.number for group in groups),
-        "first_received_at": min(group.first_received_at for group in groups),
-        "last_received_at": max(group.last_received_at for group in groups),
-    }
+def _fold(conn: Connection, key: ExamKey) -> ExamTally:
+    """Add up the instances of an exam."""
+    tally = ExamTally()
+    for group in conn.execute(_GROUPS, {"study_uid": key[0], "unit_id": key[1]}).mappings():
+        lists = {name: json.loads(group[name]) for name in ("day_flags", "attribution_flags", "candidates")}
+        tally.add(
+            Member.of(
+                {**group, **lists},
+                rejected=bool(group["rejected"]),
+                first_received_at=group["first_received_at"],
+                last_received_at=group["last_received_at"],
+                number=group["number"],
+            )
+        )
+    return tally
 
 
 def _groups_query() -> Select[*tuple[Any, ...]]:
@@ -135,21 +178,15 @@ def _groups_query() -> Select[*tuple[Any, ...]]:
     ).group_by(*by)
 
 
-# Made once: on the way of every instance, making a statement costs more than running it.
+# Made once: on the way of an instance, making a statement costs more than running it.
 _GROUPS = _groups_query()
-_SAVED = select(exam).where(exam.c.id == bindparam("exam_id"))
-_INSERT = exam.insert()
-
-
-def _contribution(group: Row[*tuple[Any, ...]]) -> Contribution:
-    return Contribution(
-        portion=Portion(group.portion) if group.portion else None,
-        rule=group.rule,
-        performed=Performed(
-            day=group.acquisition_day, source=group.day_source, flags=tuple(json.loads(group.day_flags))
-        ),
-        stage=group.stage,
-        attachment=group.attachment_id or None,
-        count=group.number,
-        rejected=bool(group.rejected),
+_SAVED = Prepared(select(exam).where(exam.c.id == bindparam("exam_id")))
+_HELD = Prepared(
+    select(*(exam.c[name] for name in TALLY_COLUMNS)).where(
+        exam.c.study_uid == bindparam("study_uid"), exam.c.unit_id == bindparam("unit_id")
     )
+)
+_INSERT = Prepared(exam.insert())
+_OF_EXAM = exam.update().where(exam.c.id == bindparam("exam_id"))
+_UPDATE = Prepared(_OF_EXAM, [name for name in exam.c.keys() if name not in {"id", "study_uid", "unit_id"}])  # noqa: SIM118 # a collection of columns, not a dict
+_UPDATE_COUNTS = Prepared(_OF_EXAM, [name for name in TALLY_COLUMNS if name != "tally"])

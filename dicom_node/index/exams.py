@@ -59,6 +59,9 @@ class ExamRecord:
         return "" if self.unit_id else f"of no known unit: {self.attribution}"
 
 
+_COLUMNS = tuple(exam.c[name] for name in ExamRecord.__slots__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
     """What the rules made of one instance of an exam, for a person to look at."""
@@ -94,18 +97,18 @@ def exam_id(study_uid: str, unit_id: str) -> str:
 
 def get(conn: Connection, of_id: str) -> ExamRecord | None:
     """Return the exam with this id, None when there is none."""
-    row = conn.execute(select(exam).where(exam.c.id == of_id)).first()
+    row = conn.execute(select(*_COLUMNS).where(exam.c.id == of_id)).first()
     return None if row is None else _record(row)
 
 
 def of_study(conn: Connection, study_uid: str) -> list[ExamRecord]:
     """Return the exams of a study, by unit."""
-    return _records(conn, select(exam).where(exam.c.study_uid == study_uid).order_by(exam.c.unit_id))
+    return _records(conn, select(*_COLUMNS).where(exam.c.study_uid == study_uid).order_by(exam.c.unit_id))
 
 
 def of_unit(conn: Connection, unit_id: str) -> list[ExamRecord]:
     """Return every exam of a unit, counting or not, newest day first and undated ones last."""
-    query = select(exam).where(exam.c.unit_id == unit_id)
+    query = select(*_COLUMNS).where(exam.c.unit_id == unit_id)
     return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
 
 
@@ -123,7 +126,7 @@ def listed(
     ``since`` and ``until`` bound the day, both included, and leave undated exams out. Exams that are known to count
     toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for.
     """
-    query = select(exam)
+    query = select(*_COLUMNS)
     if unit_id is not None:
         query = query.where(exam.c.unit_id == unit_id)
     if portion is not None:
@@ -155,7 +158,7 @@ def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord
 
     ``since`` leaves out those of an earlier day, which are too old to count.
     """
-    query = select(exam).where(exam.c.unit_id == "", exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
+    query = select(*_COLUMNS).where(exam.c.unit_id == "", exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
     if since is not None:
         query = query.where(or_(exam.c.day.is_(None), exam.c.day >= since))
     return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
@@ -163,7 +166,7 @@ def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord
 
 def undated(conn: Connection) -> list[ExamRecord]:
     """Return the exams without a day that might count with one, newest received first."""
-    query = select(exam).where(exam.c.day.is_(None), exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
+    query = select(*_COLUMNS).where(exam.c.day.is_(None), exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
     return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
 
 

@@ -5,49 +5,39 @@ of a study and of a series are those of its instance received first. The one exc
 contents under one SOP Instance UID, the one recorded first stays the one served.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import Connection, Insert, Update, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.signals import DateCandidate
 from dicom_node.dicom.facts import InstanceFacts, Provenance
-from dicom_node.errors import DatabaseError
-from dicom_node.index import decisions, rows
-from dicom_node.index.exam_upkeep import refold
+from dicom_node.index import decisions
+from dicom_node.index.decisions import InForce
+from dicom_node.index.exam_tally import Member
+from dicom_node.index.exam_upkeep import ExamKey, GrowingExam, held_tally, refold, save_grown
 from dicom_node.index.exams import exam_id
-from dicom_node.index.tables import conflict, instance, rejection, series, study
+from dicom_node.index.known import Known, look_up
+from dicom_node.index.merged import SERIES, STUDIES, Merged
+from dicom_node.index.prepared import Prepared
+from dicom_node.index.rows import Row, derived_values, instance_values, merge_series, merge_study, unit_of
+from dicom_node.index.tables import conflict, instance, rejection
 
 _LOOKUP_SIZE = 500
 """Most values in one IN list, so that a large key object selection stays below the limits of both databases."""
 
-# Made once: on the way of every instance, making a statement costs more than running it.
-_KNOWN_INSTANCES = select(instance.c.sop_instance_uid, instance.c.digest).where(
-    instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
-)
-_KNOWN_STUDIES = select(study).where(study.c.study_uid.in_(bindparam("study_uids", expanding=True)))
-_KNOWN_SERIES = select(series).where(
-    series.c.study_uid.in_(bindparam("study_uids", expanding=True)),
-    series.c.series_uid.in_(bindparam("series_uids", expanding=True)),
-)
-_KNOWN_CONFLICTS = select(conflict.c.sop_instance_uid, conflict.c.digest).where(
-    conflict.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
-)
 _EXAMS_OF = (
     select(instance.c.study_uid, instance.c.unit_id)
     .distinct()
     .where(instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True)))
 )
-_INSERT_INSTANCE = instance.insert()
-_INSERT_STUDY, _INSERT_SERIES = study.insert(), series.insert()
-_UPDATE_STUDY = study.update().where(study.c.study_uid == bindparam("in_study"))
-_UPDATE_SERIES = series.update().where(
-    series.c.study_uid == bindparam("in_study"), series.c.series_uid == bindparam("in_series")
+_KNOWN_CONFLICTS = select(conflict.c.sop_instance_uid, conflict.c.digest).where(
+    conflict.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
+_INSERT_INSTANCE = Prepared(instance.insert())
 
 
 class Outcome(StrEnum):
@@ -71,138 +61,150 @@ class Entry:
     size: int
     """Bytes of the data set."""
     derivation: Derivation
-    """Heeds what a person decided."""
-    derived_unit: str
-    """The unit by the rules alone, "" when they know none."""
+    """By the rules alone."""
+    derive_for: Callable[[str], Derivation]
+    """What the rules make of it when a person assigned it to a unit."""
     dates: tuple[DateCandidate, ...] = ()
     """Every date that was considered."""
-
-    @property
-    def exam(self) -> tuple[str, str]:
-        """Study and unit."""
-        return self.facts.study_uid, rows.unit_of(self.derivation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What became of an entry; ``exam_id`` is the exam that a new instance is part of, None when there is none."""
+    """What became of an entry."""
 
     outcome: Outcome
+    unit: str
+    """The unit it is of, as the rules or a person said; "" when nobody can tell."""
     exam_id: str | None = None
+    """The exam that a new instance is part of, None when there is none."""
 
 
 def write_entries(conn: Connection, entries: Sequence[Entry]) -> list[Recorded]:
-    """Write the rows of ``entries``, in their order, and return what became of each.
+    """Write the rows of ``entries``, in their order, and return what became of each."""
+    group = _Group(conn)
+    taken = [group.take(entry) for entry in entries]
+    present = group.write()
+    recorded = []
+    for (outcome, unit), entry in zip(taken, entries, strict=True):
+        key = entry.facts.study_uid, unit
+        in_exam = outcome is Outcome.NEW and key in present
+        recorded.append(Recorded(outcome=outcome, unit=unit, exam_id=exam_id(*key) if in_exam else None))
+    return recorded
 
-    Raises DatabaseError when a person assigned a study while one of its instances was on its way, so that what the
-    rules made of the instance no longer holds.
-    """
-    outcomes = _sort_out(conn, entries)
-    new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome is Outcome.NEW]
-    present: set[tuple[str, str]] = set()
-    if new:
-        _write_studies_and_series(conn, new)
-        conn.execute(_INSERT_INSTANCE, [_instance_row(entry) for entry in new])
-        exams = {entry.exam for entry in new} | _write_rejections(conn, new)
-        in_force = decisions.in_force_of(conn, {study_uid for study_uid, _ in exams})
-        for entry in new:
-            assigned = in_force[entry.facts.study_uid].assigned.get(entry.derived_unit, entry.derived_unit)
-            if assigned != entry.exam[1]:
-                raise DatabaseError("a person assigned the study to another unit at this moment; send again")
-        present = refold(conn, exams, in_force)
-    _write_conflicts(conn, [e for e, outcome in zip(entries, outcomes, strict=True) if outcome is Outcome.CONFLICT])
-    return [
-        Recorded(
-            outcome=outcome,
-            exam_id=exam_id(*entry.exam) if outcome is Outcome.NEW and entry.exam in present else None,
+
+class _Group:
+    """The rows of a group of entries: looked up and merged entry by entry, then written together."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._digests: dict[str, str] = {}
+        self._in_force: dict[str, InForce] = {}
+        self._studies: dict[str, Merged] = {}
+        self._series: dict[tuple[str, str], Merged] = {}
+        self._exams: dict[ExamKey, GrowingExam] = {}
+        self._instances: list[Row] = []
+        self._rejections: list[tuple[str, str]] = []
+        self._conflicts: list[Entry] = []
+
+    def take(self, entry: Entry) -> tuple[Outcome, str]:
+        """Merge one entry; return what becomes of it, and its unit."""
+        facts, unit = entry.facts, unit_of(entry.derivation)
+        known = look_up(
+            self._conn,
+            sop_instance_uid=facts.sop_instance_uid,
+            study_uid=facts.study_uid,
+            series_uid=facts.series_uid,
+            unit_id=unit,
         )
-        for entry, outcome in zip(entries, outcomes, strict=True)
-    ]
-
-
-def _sort_out(conn: Connection, entries: Sequence[Entry]) -> list[Outcome]:
-    """Tell new instances from known ones."""
-    uids = [entry.facts.sop_instance_uid for entry in entries]
-    known = {row.sop_instance_uid: row.digest for row in conn.execute(_KNOWN_INSTANCES, {"uids": uids})}
-    outcomes = []
-    for uid, entry in zip(uids, entries, strict=True):
-        if uid not in known:
-            known[uid] = entry.digest
-            outcomes.append(Outcome.NEW)
+        assigned = self._assigned(facts.study_uid, unit) if known.decided else None
+        digest = self._digests.get(facts.sop_instance_uid, known.digest)
+        if digest is None:
+            self._digests[facts.sop_instance_uid] = entry.digest
+            self._add(entry, known, entry.derivation if assigned is None else entry.derive_for(assigned))
+            outcome = Outcome.NEW
+        elif digest == entry.digest:
+            outcome = Outcome.DUPLICATE
         else:
-            outcomes.append(Outcome.DUPLICATE if known[uid] == entry.digest else Outcome.CONFLICT)
-    return outcomes
+            self._conflicts.append(entry)
+            outcome = Outcome.CONFLICT
+        return outcome, unit if assigned is None else assigned
 
+    def write(self) -> set[ExamKey]:
+        """Write the rows; return the exams of new instances that have a row."""
+        present: set[ExamKey] = set()
+        if self._instances:
+            STUDIES.save(self._conn, self._studies.values())
+            SERIES.save(self._conn, self._series.values())
+            _INSERT_INSTANCE.write(self._conn, self._instances)
+            rejected = self._write_rejections()
+            grown = {key: exam for key, exam in self._exams.items() if key not in rejected}
+            present = save_grown(self._conn, grown, self._in_force) | refold(self._conn, rejected)
+        self._write_conflicts()
+        return present
 
-def _write_studies_and_series(conn: Connection, new: Sequence[Entry]) -> None:
-    study_uids = list({entry.facts.study_uid for entry in new})
-    series_uids = list({entry.facts.series_uid for entry in new})
-    known_studies = conn.execute(_KNOWN_STUDIES, {"study_uids": study_uids}).mappings()
-    known_series = conn.execute(_KNOWN_SERIES, {"study_uids": study_uids, "series_uids": series_uids}).mappings()
-    studies = {row["study_uid"]: dict(row) for row in known_studies}
-    several = {(row["study_uid"], row["series_uid"]): dict(row) for row in known_series}
-    old_studies, old_series = set(studies), set(several)
-    for entry in new:
+    def _assigned(self, study_uid: str, unit: str) -> str | None:
+        """Return the unit that a person assigned the instances to which the rules give to ``unit``."""
+        if study_uid not in self._in_force:
+            self._in_force |= decisions.in_force_of(self._conn, [study_uid])
+        return self._in_force[study_uid].assigned.get(unit)
+
+    def _add(self, entry: Entry, known: Known, derivation: Derivation) -> None:
+        """Merge a new instance into its study, series and exam."""
         facts, received_at = entry.facts, entry.provenance.received_at
         study_uid, series_uid = facts.study_uid, facts.series_uid
-        in_new_series = (study_uid, series_uid) not in several
-        several[study_uid, series_uid] = rows.merge_series(several.get((study_uid, series_uid)), facts, received_at)
-        studies[study_uid] = rows.merge_study(studies.get(study_uid), facts, received_at, in_new_series=in_new_series)
-    _execute_many(conn, _INSERT_STUDY, [row for key, row in studies.items() if key not in old_studies])
-    _execute_many(conn, _INSERT_SERIES, [row for key, row in several.items() if key not in old_series])
-    _execute_many(conn, _UPDATE_STUDY, [studies[key] | {"in_study": key} for key in old_studies])
-    _execute_many(
-        conn, _UPDATE_SERIES, [several[key] | {"in_study": key[0], "in_series": key[1]} for key in old_series]
-    )
+        old_study, study = self._studies.get(study_uid, (known.study, known.study))
+        old_series, series = self._series.get((study_uid, series_uid), (known.series, known.series))
+        in_new_series = series is None
+        self._studies[study_uid] = old_study, merge_study(study, facts, received_at, in_new_series=in_new_series)
+        self._series[study_uid, series_uid] = old_series, merge_series(series, facts, received_at)
+        row = {
+            **instance_values(facts, entry.provenance),
+            **derived_values(derivation),
+            "digest": entry.digest,
+            "size": entry.size,
+            "derived_unit_id": unit_of(entry.derivation),
+            "day_candidates": [[date.source, date.day.isoformat() if date.day else ""] for date in entry.dates],
+        }
+        self._instances.append(row)
+        key = study_uid, row["unit_id"]
+        exam = self._exams.get(key)
+        if exam is None:
+            held = known.exam if row["unit_id"] == row["derived_unit_id"] else held_tally(self._conn, key)
+            exam = self._exams[key] = GrowingExam(held, of_new_study=known.study is None)
+        exam.add(Member.of(row, rejected=known.rejected, first_received_at=received_at, last_received_at=received_at))
+        self._rejections += ((uid, facts.sop_instance_uid) for uid in dict.fromkeys(facts.rejected_uids))
 
+    def _write_rejections(self) -> set[ExamKey]:
+        """Note what key object selections reject; return the exams of the rejected images that are here already."""
+        if not self._rejections:
+            return set()
+        self._conn.execute(
+            rejection.insert(), [{"rejected_uid": uid, "sop_instance_uid": by} for uid, by in self._rejections]
+        )
+        exams: set[ExamKey] = set()
+        rejected = iter(dict.fromkeys(uid for uid, _ in self._rejections))
+        while some := list(islice(rejected, _LOOKUP_SIZE)):
+            exams.update((row.study_uid, row.unit_id) for row in self._conn.execute(_EXAMS_OF, {"uids": some}))
+        return exams
 
-def _execute_many(conn: Connection, statement: Insert | Update, values: list[dict[str, Any]]) -> None:
-    if values:
-        conn.execute(statement, values)
-
-
-def _instance_row(entry: Entry) -> dict[str, Any]:
-    return {
-        **rows.instance_values(entry.facts, entry.provenance),
-        **rows.derived_values(entry.derivation),
-        "digest": entry.digest,
-        "size": entry.size,
-        "derived_unit_id": entry.derived_unit,
-        "day_candidates": [[date.source, date.day.isoformat() if date.day else ""] for date in entry.dates],
-    }
-
-
-def _write_rejections(conn: Connection, new: Sequence[Entry]) -> set[tuple[str, str]]:
-    """Note what key object selections reject; return the exams of the rejected images that are here already."""
-    pairs = [(uid, e.facts.sop_instance_uid) for e in new for uid in dict.fromkeys(e.facts.rejected_uids)]
-    if not pairs:
-        return set()
-    conn.execute(rejection.insert(), [{"rejected_uid": uid, "sop_instance_uid": by} for uid, by in pairs])
-    exams: set[tuple[str, str]] = set()
-    rejected = iter(dict.fromkeys(uid for uid, _ in pairs))
-    while some := list(islice(rejected, _LOOKUP_SIZE)):
-        exams.update((row.study_uid, row.unit_id) for row in conn.execute(_EXAMS_OF, {"uids": some}))
-    return exams
-
-
-def _write_conflicts(conn: Connection, conflicting: Sequence[Entry]) -> None:
-    """Note the other contents that are not noted yet."""
-    if not conflicting:
-        return
-    uids = [entry.facts.sop_instance_uid for entry in conflicting]
-    noted = {(row.sop_instance_uid, row.digest) for row in conn.execute(_KNOWN_CONFLICTS, {"uids": uids})}
-    for entry in conflicting:
-        key = entry.facts.sop_instance_uid, entry.digest
-        if key not in noted:
-            noted.add(key)
-            conn.execute(
-                conflict.insert().values(
-                    sop_instance_uid=entry.facts.sop_instance_uid,
-                    digest=entry.digest,
-                    size=entry.size,
-                    received_at=entry.provenance.received_at,
-                    calling_ae=entry.provenance.calling_ae,
-                    peer_address=entry.provenance.peer_address,
-                    study_uid=entry.facts.study_uid,
+    def _write_conflicts(self) -> None:
+        """Note the other contents that are not noted yet."""
+        if not self._conflicts:
+            return
+        uids = [entry.facts.sop_instance_uid for entry in self._conflicts]
+        noted = {(row.sop_instance_uid, row.digest) for row in self._conn.execute(_KNOWN_CONFLICTS, {"uids": uids})}
+        for entry in self._conflicts:
+            key = entry.facts.sop_instance_uid, entry.digest
+            if key not in noted:
+                noted.add(key)
+                self._conn.execute(
+                    conflict.insert().values(
+                        sop_instance_uid=entry.facts.sop_instance_uid,
+                        digest=entry.digest,
+                        size=entry.size,
+                        received_at=entry.provenance.received_at,
+                        calling_ae=entry.provenance.calling_ae,
+                        peer_address=entry.provenance.peer_address,
+                        study_uid=entry.facts.study_uid,
+                    )
                 )
-            )

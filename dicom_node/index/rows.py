@@ -61,11 +61,11 @@ def derived_values(derivation: Derivation) -> Row:
         **_attribution_values(derivation.attribution),
         "role": derivation.role.value,
         "acquisition_day": performed.day,
-        "day_source": performed.source,
+        "day_source": storable(performed.source),
         "day_flags": list(performed.flags),
         "portion": portion.portion.value if portion else "",
-        "rule": portion.rule if portion else "",
-        "stage": derivation.stage,
+        "rule": storable(portion.rule) if portion else "",
+        "stage": storable(derivation.stage),
     }
 
 
@@ -73,16 +73,16 @@ def _attribution_values(attribution: Attribution) -> Row:
     if isinstance(attribution, Attributed):
         return {
             "unit_id": attribution.unit,
-            "attachment_id": attribution.attachment or "",
-            "attribution": attribution.evidence,
+            "attachment_id": storable(attribution.attachment or ""),
+            "attribution": storable(attribution.evidence),
             "attribution_flags": list(attribution.flags),
             "candidates": [],
             "unregistered": False,
         }
     return {
         "unit_id": "",
-        "attachment_id": attribution.attachment or "",
-        "attribution": attribution.doubt,
+        "attachment_id": storable(attribution.attachment or ""),
+        "attribution": storable(attribution.doubt),
         "attribution_flags": [],
         "candidates": sorted(attribution.candidates),
         "unregistered": attribution.unregistered,

@@ -152,6 +152,7 @@ exam = Table(
     Column("instance_count", Integer, nullable=False, default=0),
     Column("first_received_at", UtcDateTime, nullable=False),
     Column("last_received_at", UtcDateTime, nullable=False),
+    _text("tally"),  # what the exam is made of (exam_tally.py); "": not known, fold it from its instances
     # Null until the exam was quiet long enough and its unit was reviewed.
     Column("reviewed_at", UtcDateTime, nullable=True),
     UniqueConstraint("study_uid", "unit_id"),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import ReadInstance
 from dicom_node.errors import ObjectDamagedError, OperatorError
-from dicom_node.index import conflicts, decisions, exam_upkeep
+from dicom_node.index import conflicts, exam_upkeep
 from dicom_node.index.conflicts import Conflict, Content
 from dicom_node.index.record import write_entries
 from dicom_node.logs import get_logger
@@ -112,7 +112,7 @@ class ConflictDecisions:
             order.append((not comes_first, provenance.received_at, digest, entry))
         elsewhere = conflicts.forget_studies(conn, study_uids)
         write_entries(conn, [entry for *_, entry in sorted(order, key=lambda each: each[:3])])
-        exam_upkeep.refold(conn, elsewhere, decisions.in_force_of(conn, {study_uid for study_uid, _ in elsewhere}))
+        exam_upkeep.refold(conn, elsewhere)
 
     def _conflict(self, conn: Connection, sop_instance_uid: str) -> Conflict:
         conflict = conflicts.conflict_of(conn, sop_instance_uid)

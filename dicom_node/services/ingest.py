@@ -12,7 +12,6 @@ from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance, ReadInstance
 from dicom_node.dicom.header import read_instance
 from dicom_node.errors import MismatchedInstanceError
-from dicom_node.index import decisions, rows
 from dicom_node.index.engine import Index
 from dicom_node.index.record import Entry, Outcome
 
@@ -48,41 +47,29 @@ class Indexer:
     local_day: Callable[[datetime], date]
     """The facility's calendar day of a UTC time."""
 
-    def derive(self, read: ReadInstance, provenance: Provenance) -> tuple[Derivation, str]:
-        """Return what the rules and people's decisions make of an instance, and the unit by the rules alone."""
-        derivation = self.derive_for(read, provenance, None)
-        derived_unit = rows.unit_of(derivation)
-        with self.index.read() as conn:
-            assigned = decisions.assigned_unit(conn, read.facts.study_uid, derived_unit)
-        if assigned is not None:
-            derivation = self.derive_for(read, provenance, assigned)
-        return derivation, derived_unit
-
     def derive_for(self, read: ReadInstance, provenance: Provenance, assigned_unit: str | None) -> Derivation:
         """Return what the rules make of an instance, when a person assigned it to a unit or (None) nobody did."""
         return derive(read.signals, self.registry(), self.local_day(provenance.received_at), assigned_unit)
 
     def entry(self, read: ReadInstance, provenance: Provenance, *, digest: str, size: int) -> Entry:
         """Return an instance whose object is durable as the index takes it."""
-        derivation, derived_unit = self.derive(read, provenance)
         return Entry(
             facts=read.facts,
             provenance=provenance,
             digest=digest,
             size=size,
-            derivation=derivation,
-            derived_unit=derived_unit,
+            derivation=self.derive_for(read, provenance, None),
+            derive_for=lambda unit: self.derive_for(read, provenance, unit),
             dates=read.signals.dates,
         )
 
     def record(self, read: ReadInstance, provenance: Provenance, *, digest: str, size: int) -> Stored:
-        """Index an instance whose object is durable; the row is durable on return. Raises DatabaseError."""
-        entry = self.entry(read, provenance, digest=digest, size=size)
-        recorded = self.index.record(entry)
+        """Index an instance whose object is durable. Raises DatabaseError."""
+        recorded = self.index.record(self.entry(read, provenance, digest=digest, size=size))
         return Stored(
             sop_instance_uid=read.facts.sop_instance_uid,
             study_uid=read.facts.study_uid,
-            unit=rows.unit_of(entry.derivation),
+            unit=recorded.unit,
             outcome=recorded.outcome,
             size=size,
         )

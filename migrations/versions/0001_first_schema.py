@@ -181,6 +181,7 @@ def upgrade() -> None:
         sa.Column("instance_count", sa.Integer(), nullable=False),
         sa.Column("first_received_at", sa.DateTime(), nullable=False),
         sa.Column("last_received_at", sa.DateTime(), nullable=False),
+        sa.Column("tally", TEXT, server_default="", nullable=False),
         sa.Column("reviewed_at", sa.DateTime(), nullable=True),
         sa.ForeignKeyConstraint(["study_uid"], ["study.study_uid"], name="fk_exam_study_uid"),
         sa.PrimaryKeyConstraint("id", name="pk_exam"),

@@ -204,17 +204,28 @@ def test_waiting_for_a_locked_database_ends_for_everyone(index_url: str) -> None
             assert conn.execute(select(instance.c.sop_instance_uid)).scalars().all() == ["1.5"]
 
 
-def test_what_a_person_assigned_at_that_moment_is_not_overwritten(index: Index) -> None:
+def test_an_instance_of_what_a_person_assigned_is_of_that_unit(index: Index) -> None:
+    """Whenever the decision was made: before the instance came, or while it was on its way."""
     decided = Decision(
         id="d1", kind=DecisionKind.ATTRIBUTE, study_uid="1.2.3", unit_id="", value="upright_b",
         reason="seen", decided_by="tester", decided_at=NOON,
     )  # fmt: skip
-    unknown = make_derivation("")
     with index.write() as conn:
         decisions.insert(conn, decided)
-    with pytest.raises(DatabaseError, match="send again"):
-        index.record(make_entry(derivation=unknown))
-    assert index.record(make_entry(derivation=make_derivation("upright_b"), derived_unit="")).outcome is Outcome.NEW
+    unknown = make_entry(derivation=make_derivation(""))
+    recorded = [index.record(each) for each in (unknown, unknown, make_entry(), make_entry(study_uid="9.9"))]
+    assert [(each.outcome, each.unit) for each in recorded] == [
+        (Outcome.NEW, "upright_b"),
+        (Outcome.DUPLICATE, "upright_b"),
+        (Outcome.NEW, "upright_a"),
+        (Outcome.NEW, "upright_a"),
+    ]
+    with index.read() as conn:
+        columns = select(instance.c.unit_id, instance.c.derived_unit_id, instance.c.attribution)
+        row = conn.execute(columns.where(instance.c.sop_instance_uid == unknown.facts.sop_instance_uid)).one()
+        units = conn.execute(select(exam.c.unit_id).where(exam.c.study_uid == "1.2.3").order_by(exam.c.unit_id))
+        assert units.scalars().all() == ["upright_a", "upright_b"]
+    assert row == ("upright_b", "", "a person assigned it")
 
 
 def test_many_rejections_are_looked_up(index: Index) -> None:

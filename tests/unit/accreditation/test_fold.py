@@ -1,6 +1,5 @@
 """An exam folded from its instances."""
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.accreditation.exams import Contribution, Exam, Override, Performed, PortionTally, fold
+from dicom_node.accreditation.exams import (
+    Contribution,
+    Exam,
+    Override,
+    Performed,
+    PortionTally,
+    add_up,
+    conclude,
+    fold,
+)
 from dicom_node.accreditation.portions import Portion
 
 DAY = date(2026, 11, 20)
@@ -72,10 +80,15 @@ def test_only_the_images_of_the_exams_portion_date_it() -> None:
 
 
 def test_an_exam_with_some_undated_images_is_flagged_and_dated_by_the_others() -> None:
-    exam = exam_of(made(None, count=2), made(on(20)))
+    images = made(None), made(on(20))
+    exam = exam_of(*images)
     assert (exam.day, exam.counts, exam.flags) == (on(20), True, ("some images are undated",))
-    assert exam.tallies[Portion.CLINICAL] == PortionTally(
-        count=3, undated=2, first_day=on(20), last_day=on(20), source="AcquisitionDate", rule="made clinical"
+    assert add_up(images).portions[Portion.CLINICAL] == PortionTally(
+        undated=True,
+        first_day=on(20),
+        last_day=on(20),
+        source="AcquisitionDate",
+        rules=frozenset({"made clinical"}),
     )
 
 
@@ -85,10 +98,11 @@ def test_an_undated_exam_counts_toward_nothing() -> None:
 
 
 def test_rejected_images_count_toward_nothing() -> None:
-    exam = exam_of(made(on(20)), made(on(1), rejected=True), made(on(20), portion=Portion.PHANTOM, rejected=True))
+    images = made(on(20)), made(on(1), rejected=True), made(on(20), portion=Portion.PHANTOM, rejected=True)
+    exam = exam_of(*images)
     assert (exam.portion, exam.day, exam.counts) == (Portion.CLINICAL, on(20), True)
     assert exam.flags == ("rejected images are left out",)
-    assert set(exam.tallies) == {Portion.CLINICAL}
+    assert set(add_up(images).portions) == {Portion.CLINICAL}
 
 
 def test_an_exam_whose_every_image_is_rejected_counts_toward_nothing() -> None:
@@ -96,14 +110,9 @@ def test_an_exam_whose_every_image_is_rejected_counts_toward_nothing() -> None:
     assert (exam.portion, exam.rule, exam.counts) == (Portion.NEITHER, "every image is rejected", False)
 
 
-def test_a_conflict_of_phantom_and_clinical_images_keeps_both_tallies_for_a_person() -> None:
-    exam = exam_of(made(on(20), count=4), made(on(19), portion=Portion.PHANTOM))
-    assert exam.rule == "clinical and phantom images in one exam"
-    assert {portion: tally.count for portion, tally in exam.tallies.items()} == {
-        Portion.CLINICAL: 4,
-        Portion.PHANTOM: 1,
-    }
-    assert exam.day == on(19)
+def test_a_conflict_of_phantom_and_clinical_images_has_the_earliest_day_of_both() -> None:
+    exam = exam_of(made(on(20)), made(on(19), portion=Portion.PHANTOM))
+    assert (exam.rule, exam.day) == ("clinical and phantom images in one exam", on(19))
 
 
 @pytest.mark.parametrize(("portion", "day"), [(Portion.CLINICAL, on(20)), (Portion.PHANTOM, on(19))])
@@ -159,7 +168,6 @@ contributions = st.builds(
     ),
     stage=st.sampled_from(["", "scout", "pre-fire", "specimen"]),
     attachment=st.sampled_from([None, "addon1", "addon2"]),
-    count=st.integers(1, 5),
     rejected=st.booleans(),
 )
 overrides = st.builds(Override, portion=st.sampled_from([None, *Portion]), excluded=st.booleans())
@@ -172,10 +180,20 @@ def test_the_order_of_the_instances_changes_nothing(
     assert fold(data.draw(st.permutations(given)), override) == fold(given, override)
 
 
-@given(given=st.lists(contributions, max_size=6), override=overrides)
-def test_grouping_alike_instances_changes_nothing(given: list[Contribution], override: Override) -> None:
-    one_by_one = [replace(c, count=1) for c in given for _ in range(c.count)]
-    assert fold(one_by_one, override) == fold(given, override)
+@given(given=st.lists(contributions, max_size=6), again=st.lists(st.integers(0, 5), max_size=6), override=overrides)
+def test_more_alike_instances_change_nothing(given: list[Contribution], again: list[int], override: Override) -> None:
+    alike = [given[number] for number in again if number < len(given)]
+    assert fold([*given, *alike], override) == fold(given, override)
+
+
+@given(given=st.lists(contributions, max_size=8), override=overrides, data=st.data())
+def test_adding_up_little_by_little_comes_to_the_same(
+    given: list[Contribution], override: Override, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(given)))
+    tally = add_up(given[cut:], onto=add_up(given[:cut]))
+    assert tally == add_up(given)
+    assert conclude(tally, override) == fold(given, override)
 
 
 @given(given=st.lists(contributions, max_size=8), override=overrides)

@@ -1,0 +1,43 @@
+"""Rows of studies and series that get more instances: each as it is and as it will be, written together."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, Table, and_, bindparam
+
+from dicom_node.index.prepared import Prepared
+from dicom_node.index.rows import Row
+from dicom_node.index.tables import series, study
+
+Merged = tuple[Row | None, Row]
+"""A row of the database, None when there is none, and the row that takes its place."""
+
+
+class _Writes:
+    """The statements that write rows of one table. ``often`` are the columns that most instances change."""
+
+    def __init__(self, table: Table, often: Sequence[str]) -> None:
+        key = [column.name for column in table.primary_key]
+        update = table.update().where(and_(*(table.c[name] == bindparam(name) for name in key)))
+        self._often = frozenset(often)
+        self._insert = Prepared(table.insert())
+        self._update_often = Prepared(update, often)
+        self._update = Prepared(update, [column.name for column in table.c if column.name not in key])
+
+    def save(self, conn: Connection, merged: Iterable[Merged]) -> None:
+        """Write what is new or changed."""
+        new: list[Row] = []
+        often: list[Row] = []
+        seldom: list[Row] = []
+        for saved, row in merged:
+            if saved is None:
+                new.append(row)
+            elif saved != row:
+                few = all(name in self._often for name, value in row.items() if saved[name] != value)
+                (often if few else seldom).append(row)
+        self._insert.write(conn, new)
+        self._update_often.write(conn, often)
+        self._update.write(conn, seldom)
+
+
+STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at"])
+SERIES = _Writes(series, ["instance_count"])
