@@ -23,7 +23,7 @@ class Contender:
 
     name: str
     guarantee: str
-    """What is so when it answers Success, by its documentation and by the sync calls it makes."""
+    """What is so when it answers Success; what it flushes was seen by tracing it."""
     command: Callable[[int, Path], list[str]]
     is_present: Callable[[], bool] = field(default=lambda: True)
     finds: bool = False

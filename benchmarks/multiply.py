@@ -85,7 +85,7 @@ class _Table:
         columns = self.columns
         study = columns["study_uid"]
         unit, its_id, digest = columns.get("unit_id"), columns.get("id"), columns.get("digest")
-        derived, reviewed = columns.get("derived_unit_id"), columns.get("reviewed_at")
+        derived, reviewed, tally = (columns.get(name) for name in ("derived_unit_id", "reviewed_at", "tally"))
         for row in self.rows:
             new = list(row)
             for at in self.marked:
@@ -97,6 +97,8 @@ class _Table:
                 new[digest] = f"{number:08x}{row[digest][8:]}"
             if reviewed is not None and row[reviewed] is None:
                 new[reviewed] = row[columns["last_received_at"]]  # else all of them would be reviewed at the start
+            if tally is not None:
+                new[tally] = ""  # it holds the template's days; without it, the next instance of the exam adds up anew
             if unit is not None and unit_of is not None:
                 new[unit] = unit_of(number, row[study])
                 if derived is not None:
