@@ -15,21 +15,11 @@ from dicom_node.accreditation.portions import Portion
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import decision
 
-# Made once: on the way of every instance, making a statement costs more than running it.
+# Made once: on the way of an instance, making a statement costs more than running it.
 _OF_STUDIES = (
     select(decision)
     .where(decision.c.study_uid.in_(bindparam("study_uids", expanding=True)))
     .order_by(decision.c.number)
-)
-_ASSIGNED = (
-    select(decision.c.value)
-    .where(
-        decision.c.study_uid == bindparam("study_uid"),
-        decision.c.unit_id == bindparam("derived_unit"),
-        decision.c.kind == "attribute",
-    )
-    .order_by(decision.c.number.desc())
-    .limit(1)
 )
 
 
@@ -124,11 +114,6 @@ def in_force_of(conn: Connection, study_uids: Collection[str]) -> dict[str, InFo
 def of_study(conn: Connection, study_uid: str) -> list[Decision]:
     """Return the decisions of a study, oldest first."""
     return of_studies(conn, [study_uid]).get(study_uid, [])
-
-
-def assigned_unit(conn: Connection, study_uid: str, derived_unit: str) -> str | None:
-    """Return the unit a person gave the instances that the rules give to ``derived_unit``; None when nobody did."""
-    return conn.execute(_ASSIGNED, {"study_uid": study_uid, "derived_unit": derived_unit}).scalar_one_or_none()
 
 
 def in_force(decisions: Iterable[Decision]) -> InForce:

@@ -20,7 +20,7 @@ from dicom_node.index import decisions, exam_upkeep, exams, findings
 from dicom_node.index.contents import clear_derived
 from dicom_node.index.decisions import Decision, DecisionKind, in_force
 from dicom_node.index.engine import Index
-from dicom_node.index.record import Entry
+from dicom_node.index.record import Entry, write_entries
 from dicom_node.index.tables import decision, exam, instance, series, study
 from tests.entries import NOON, exam_of, make_derivation, make_entry
 
@@ -84,6 +84,18 @@ def decided(draw: st.DrawFn) -> list[Decision]:
         )
         for number in range(draw(st.integers(0, 3)))
     ]
+
+
+@st.composite
+def assigned(draw: st.DrawFn) -> list[Decision]:
+    """Assignments of instances of one of the studies to other units."""
+    return [
+        decide(
+            DecisionKind.ATTRIBUTE, draw(st.sampled_from(["", "a"])), draw(st.sampled_from(["a", "b", "c"])),
+            study_uid="1.1", name=f"a{number}",
+        )
+        for number in range(draw(st.integers(0, 2)))
+    ]  # fmt: skip
 
 
 def expected_exams(entries: Iterable[Entry], people: list[Decision]) -> dict[tuple[str, str], Exam]:
@@ -171,6 +183,38 @@ def test_exam_rows_are_what_a_fold_from_scratch_gives_in_any_order(
     for entry in random.sample(entries, len(entries)):
         index.record(entry)
     assert contents(index) == rows
+
+
+@given(deliveries(), decided(), assigned(), st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_exams_that_grew_in_groups_are_what_their_instances_come_to(
+    index: Index, entries: list[Entry], people: list[Decision], assignments: list[Decision], data: st.DataObject
+) -> None:
+    start_anew(index, [*people, *assignments])
+    while entries:
+        size = data.draw(st.integers(1, len(entries)))
+        with index.write() as conn:
+            write_entries(conn, entries[:size])
+        entries = entries[size:]
+    grown = contents(index)
+    with index.write() as conn:
+        for study_uid in ("1.1", "2.2"):
+            exam_upkeep.refold_study(conn, study_uid)
+    assert contents(index) == grown
+
+
+def test_an_instance_of_a_kind_that_its_exam_has_costs_the_same_whatever_the_exam_holds(sqlite_index: Index) -> None:
+    statements: list[str] = []
+    with sqlite_index.read() as conn:
+        conn.connection.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr] # SQLite's
+    used = []
+    for number in range(12):
+        statements.clear()
+        sqlite_index.record(make_entry(seconds=number))
+        used.append([statement.split()[0] for statement in statements])
+    known = ["BEGIN", "SELECT", "UPDATE", "UPDATE", "INSERT", "UPDATE", "COMMIT"]
+    assert used[1:] == [known] * 11
+    assert not any("GROUP BY" in statement for statement in statements)
 
 
 @given(deliveries(), decided())
@@ -282,8 +326,7 @@ def test_a_decision_moves_instances_and_both_exams_follow(index: Index) -> None:
     with index.read() as conn:
         of_a, of_b = exams.of_study(conn, "1.2.3")
         assert exams.get(conn, exams.exam_id("1.2.3", "")) is None
-        assert decisions.assigned_unit(conn, "1.2.3", "") == "upright_b"
-        assert decisions.assigned_unit(conn, "1.2.3", "upright_a") is None
+        assert decisions.in_force_of(conn, ["1.2.3"])["1.2.3"].assigned == {"": "upright_b"}
     assert (of_a.primary_count, of_b.primary_count, of_b.counts) == (1, 2, True)
     assert (of_b.attribution, of_b.attachments) == ("a person assigned it", ("addon",))
 
