@@ -22,16 +22,11 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from dicom_node.dimse import pdu
+from dicom_node.dimse.messages import Message, ServedRequests
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
 
 RECEIVE_BUFFER = 1 << 18
 """Bytes taken from the connection at a time; larger ones measured no faster."""
-
-COMMAND_LIMIT = 1 << 14
-"""Longest command set taken, in bytes; the standard's are a few hundred."""
-
-IDENTIFIER_LIMIT = 1 << 20
-"""Longest data set taken for a message the library serves (a query's identifier), in bytes."""
 
 TURN = 0.25
 """Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
@@ -111,10 +106,10 @@ class ReceivingSocket(AssociationSocket):
         self._poll = select.poll()
         self._poll.register(client_socket, select.POLLIN)
         self._sending = threading.Lock()
-        self._served = _ServedRequests()
+        self._served = ServedRequests()
         self._stores: Callable[[], StoreService] | None = None
         self._store_service: StoreService | None = None
-        self._message = _Message()
+        self._message = Message()
         self._transfer: Transfer | None = None
         self._last_sign = time.monotonic()  # of life: a byte that came or went
         self._last_handover = self._last_sign
@@ -330,7 +325,7 @@ class ReceivingSocket(AssociationSocket):
     def _hand_over(self, command: Command) -> bool:
         self._served.note_request(command)
         self._handover += self._message.as_units()
-        self._message = _Message()
+        self._message = Message()
         return True
 
     def _stores_of_association(self) -> StoreService:
@@ -347,7 +342,7 @@ class ReceivingSocket(AssociationSocket):
         finally:
             transfer.discard()
             self._transfer = None
-            self._message = _Message()
+            self._message = Message()
         response = pdu.store_response(command, status=status, comment=comment)
         limit = self.assoc.requestor.maximum_length or 0
         self.send(pdu.data_units(context_id, response, is_command=True, maximum_length=limit))
@@ -356,7 +351,7 @@ class ReceivingSocket(AssociationSocket):
 
     def _discard(self) -> None:
         transfer, self._transfer = self._transfer, None
-        self._message = _Message()
+        self._message = Message()
         if transfer is not None:
             transfer.discard()
 
@@ -370,90 +365,3 @@ class ReceivingSocket(AssociationSocket):
         """Drop the connection without a word to the peer, who does not listen."""
         self._log.warning("association.dropped", reason=why)
         self.close()
-
-
-class _Message:
-    """The message that is arriving: its command, and its data set when the library is to serve it."""
-
-    __slots__ = ("_command_bytes", "_data", "command", "context_id")
-
-    def __init__(self) -> None:
-        self._command_bytes = bytearray()
-        self._data: bytearray | None = None
-        self.command: Command | None = None
-        self.context_id = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._command_bytes
-
-    def add_command(self, piece: Fragment) -> None:
-        if self.command is not None:
-            raise ProtocolError("a command arrived inside a data set")
-        if self._command_bytes and piece.context_id != self.context_id:
-            raise ProtocolError("a command changed its presentation context")
-        if len(self._command_bytes) + len(piece.data) > COMMAND_LIMIT:
-            raise ProtocolError("a command set is too long")
-        self.context_id = piece.context_id
-        self._command_bytes += piece.data
-
-    def read_command(self) -> Command:
-        self.command = pdu.parse_command(bytes(self._command_bytes))
-        return self.command
-
-    def add_data(self, piece: Fragment) -> None:
-        if self._data is None:
-            self._data = bytearray()
-        if len(self._data) + len(piece.data) > IDENTIFIER_LIMIT:
-            raise ProtocolError("an identifier is too long")
-        self._data += piece.data
-
-    def as_units(self) -> bytes:
-        """Return the message as the units the library will read, one for the command, one for the data set."""
-        units = pdu.data_units(self.context_id, bytes(self._command_bytes), is_command=True, maximum_length=0)
-        if self._data is not None:
-            units += pdu.data_units(self.context_id, bytes(self._data), is_command=False, maximum_length=0)
-        return units
-
-
-class _ServedRequests:
-    """Counts requests the library has taken and not answered finally, by what passes through the socket.
-
-    ``note_request`` is called by the upper layer thread; ``note_sent`` by whoever sends, after the bytes left.
-    """
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def open(self) -> bool:
-        return bool(self._open)
-
-    def note_request(self, command: Command) -> None:
-        if not command.field & pdu.RESPONSE_BIT and command.field != pdu.C_CANCEL_RQ:
-            with self._lock:
-                self._open.add(command.message_id)
-
-    def note_sent(self, units: bytes) -> None:
-        """Look for a final response in what was sent; every unit holds whole values, as both our senders make them."""
-        if not self._open or units[0] != pdu.DATA_TF:
-            return
-        command = bytearray()
-        for piece in pdu.UnitParser(1 << 32).feed(memoryview(units)):
-            if isinstance(piece, ControlPdu) or not piece.is_command:
-                continue
-            command += piece.data
-            if not piece.last:
-                continue
-            try:
-                response = pdu.parse_command(bytes(command))
-            except ProtocolError:
-                return
-            command.clear()
-            if response.field & pdu.RESPONSE_BIT and response.status not in _PENDING:
-                with self._lock:
-                    self._open.discard(response.message_id)
-
-
-_PENDING = frozenset({0xFF00, 0xFF01})
