@@ -1,67 +1,108 @@
-"""The node's receiver without flush, check and index, for comparison with receivers that do none of these either.
+"""The node's receiver without digest, check, flush and index, for comparison with one that does none of these either.
 
     python -m benchmarks.receiver PORT FOLDER
 
-Reading, cutting, spool and digest are the product's own; only what follows the last byte is left out. It exists for
-measuring: the node itself has no such switch.
+Reading, cutting, the answers and the log are the product's own; in the place of the store service stands one that
+writes each instance to a file, as DCMTK's storescp does with ``+B``. It exists for measuring: the node itself has no
+such switch.
 """
 
 import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.wire import CALLED_AE, CALLING_AE
 from dicom_node import logs
-from dicom_node.archive.store import OBJECTS, LocalArchive
 from dicom_node.dicom.facts import Provenance
+from dicom_node.dicom.part10 import build_preamble_and_meta
+from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Capacity, Listener
+from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.receiver import Limits
-from dicom_node.dimse.store import AcceptedContext, StoreScp
-from dicom_node.index.record import Outcome
-from dicom_node.services.ingest import Received, Stored
+from dicom_node.dimse.store import AcceptedContext, Tally
 
-_LARGEST = 4 << 30
+_REFUSED = 0xA700
+_VIEWS_AT_ONCE = 1024  # IOV_MAX on Linux
 _numbers = itertools.count(1)
+
+
+class Files:
+    """A store service that puts each instance into a file of one folder, in the page cache."""
+
+    def __init__(self, folder: int, contexts: dict[int, AcceptedContext], caller: Provenance, log: Any) -> None:
+        self.tally = Tally()
+        self._folder = folder
+        self._contexts = contexts
+        self._caller = caller
+        self._log = log
+
+    def begin(self, command: Command, context_id: int) -> "File":
+        """Open the file of an instance and write its head."""
+        context = self._contexts[context_id]
+        name = command.affected_sop_instance_uid
+        if not is_uid(name) or command.affected_sop_class_uid != context.sop_class_uid:
+            raise ValueError("the benchmarks' sender sends no such command")
+        head = build_preamble_and_meta(context.sop_class_uid, name, context.transfer_syntax_uid, self._caller)
+        return File(self, name, head, self._folder)
+
+    def count(self, size: int, name: str) -> None:
+        """Note an instance that is whole."""
+        self.tally.instances += 1
+        self.tally.size += size
+        self._log.info("instance.stored", sop_uid=name, bytes=size)
+
+
+class File:
+    """One instance on its way in."""
+
+    def __init__(self, files: Files, name: str, head: bytes, folder: int) -> None:
+        self._files = files
+        self._name = name
+        self._size = 0
+        self._whole = True
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        self._file = os.open(f"{next(_numbers)}-{name}", flags, 0o640, dir_fd=folder)
+        self.write(memoryview(head))
+
+    def write(self, *data: memoryview) -> None:
+        """Write views of the receive buffer; what cannot be written is told by ``finish``."""
+        for at in range(0, len(data), _VIEWS_AT_ONCE):
+            views = data[at : at + _VIEWS_AT_ONCE]
+            size = os.writev(self._file, views)
+            self._whole = self._whole and size == sum(map(len, views))
+            self._size += size
+
+    def finish(self) -> tuple[int, str]:
+        """Close the file and answer."""
+        self.discard()
+        if not self._whole:
+            return _REFUSED, "a file was not written whole"
+        self._files.count(self._size, self._name)
+        return 0, ""
+
+    def discard(self) -> None:
+        """Close the file."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
 
 def main() -> None:
     """Listen until SIGTERM."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     logs.configure(level="info", form="json")
-    archive = LocalArchive.create(folder, min_free_bytes=1 << 30)
-    objects = os.open(folder / OBJECTS, os.O_RDONLY | os.O_DIRECTORY)
+    folder.mkdir()
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
-    def keep(received: Received) -> Stored:
-        received.incoming.replace(f"{next(_numbers)}-{received.incoming.digest}", objects)
-        return Stored(
-            sop_instance_uid=received.sop_instance_uid,
-            study_uid="",
-            unit="",
-            outcome=Outcome.NEW,
-            size=received.incoming.size,
-        )
-
-    def make_store(
-        *, contexts: dict[int, AcceptedContext], caller: Provenance, draining: Callable[[], bool], log: Any
-    ) -> StoreScp:
-        return StoreScp(
-            contexts=contexts,
-            caller=caller,
-            archive=archive,
-            ingest=keep,
-            now=lambda: datetime.now(UTC),
-            draining=draining,
-            maximum_data_set=_LARGEST,
-            log=log,
-        )
+    def make_store(*, contexts: dict[int, AcceptedContext], caller: Provenance, log: Any, **_: object) -> Files:
+        return Files(opened, contexts, caller, log)
 
     bench = Caller(name="bench", ae_title=CALLING_AE, hosts=(), services=frozenset({"store"}))
     wire = Wire(

@@ -22,8 +22,8 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.receiver import Limits, ReceivingSocket
-from dicom_node.dimse.store import AcceptedContext, StoreScp
+from dicom_node.dimse.receiver import Limits, ReceivingSocket, StoreService
+from dicom_node.dimse.store import AcceptedContext, Tally
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -32,6 +32,14 @@ LINGER = 1.0
 """Seconds a refused peer has to read its refusal before the connection closes."""
 
 _numbers = itertools.count(1)
+
+
+class TalliedStore(StoreService, Protocol):
+    """A C-STORE service that counts what it took, for the association's last word in the log."""
+
+    @property
+    def tally(self) -> Tally:
+        """What the association stored so far."""
 
 
 class StoreMaker(Protocol):
@@ -44,7 +52,7 @@ class StoreMaker(Protocol):
         caller: Provenance,
         draining: Callable[[], bool],
         log: Any,
-    ) -> StoreScp:
+    ) -> TalliedStore:
         """Serve the accepted storage ``contexts`` for ``caller``."""
 
 
@@ -90,7 +98,7 @@ class NodeAssociation(Association):
         self._wire = wire
         self._draining = draining
         self._began = time.monotonic()
-        self._store: StoreScp | None = None
+        self._store: TalliedStore | None = None
 
         self.receiving = ReceivingSocket(
             self,
@@ -145,7 +153,7 @@ class NodeAssociation(Association):
             seconds=round(time.monotonic() - self._began, 3),
         )
 
-    def _make_store(self) -> StoreScp:
+    def _make_store(self) -> TalliedStore:
         requestor = self.requestor
         self._store = self._wire.make_store(
             contexts={

@@ -38,10 +38,11 @@ class Message:
             raise ProtocolError("a command arrived inside a data set")
         if self._command_bytes and piece.context_id != self.context_id:
             raise ProtocolError("a command changed its presentation context")
-        if len(self._command_bytes) + len(piece.data) > COMMAND_LIMIT:
-            raise ProtocolError("a command set is too long")
         self.context_id = piece.context_id
-        self._command_bytes += piece.data
+        for view in piece.views:
+            if len(self._command_bytes) + len(view) > COMMAND_LIMIT:
+                raise ProtocolError("a command set is too long")
+            self._command_bytes += view
 
     def read_command(self) -> Command:
         """Read the command, whose last piece is here. Raises ProtocolError when it is malformed."""
@@ -52,9 +53,10 @@ class Message:
         """Take a piece of a data set that the library will read. Raises ProtocolError when it is too much."""
         if self._data is None:
             self._data = bytearray()
-        if len(self._data) + len(piece.data) > IDENTIFIER_LIMIT:
-            raise ProtocolError("an identifier is too long")
-        self._data += piece.data
+        for view in piece.views:
+            if len(self._data) + len(view) > IDENTIFIER_LIMIT:
+                raise ProtocolError("an identifier is too long")
+            self._data += view
 
     def as_units(self) -> bytes:
         """Return the message as the units the library will read, one for the command, one for the data set."""
@@ -94,7 +96,8 @@ class ServedRequests:
         for piece in pdu.UnitParser(1 << 32).feed(memoryview(units)):
             if isinstance(piece, ControlPdu) or not piece.is_command:
                 continue
-            command += piece.data
+            for view in piece.views:
+                command += view
             if not piece.last:
                 continue
             try:

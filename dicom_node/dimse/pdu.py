@@ -7,6 +7,7 @@ before and beside the library: cutting a stream into its units, reading and writ
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 ASSOCIATE_RQ, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x03, 0x04, 0x05, 0x07
 
@@ -19,6 +20,9 @@ HEADER_LENGTH = 6
 PDV_HEADER_LENGTH = 6
 CONTROL_PDU_LIMIT = 1 << 17
 """Longest body taken for anything but P-DATA-TF, in bytes; a request with 128 contexts stays far below."""
+
+_BOTH_HEADERS = struct.Struct(">2xLLBB")  # of a P-DATA-TF and of its first value
+_VALUE_HEADER = struct.Struct(">LBB")
 
 
 class ProtocolError(Exception):
@@ -33,25 +37,26 @@ class ControlPdu:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A piece of one message's command or data set.
+class Fragment(NamedTuple):
+    """A piece of one message's command or data set: as much of it as arrived together.
 
-    ``data`` is a view into the caller's buffer, valid until the next piece is asked for. ``last`` tells that the piece
-    ends the command or the data set (PS3.8 annex E.2: message control header).
+    ``views`` are the bytes, one view into the caller's buffer for each presentation data value, valid until the next
+    piece is asked for. ``last`` tells that the piece ends the command or the data set (PS3.8 annex E.2: message control
+    header).
     """
 
     context_id: int
     is_command: bool
     last: bool
-    data: memoryview
+    views: list[memoryview]
 
 
 class UnitParser:
     """Cuts a byte stream into control units and fragments, however it was chopped on the way.
 
     ``maximum_length`` is the largest P-DATA-TF body that was offered to the peer, in bytes; a longer one is refused by
-    its header. No fragment is ever joined: a piece of a presentation data value is handed on as soon as it is here.
+    its header. No byte of a value is copied: what is here of a value is handed on, with what follows it of the same
+    command or data set.
     """
 
     def __init__(self, maximum_length: int) -> None:
@@ -61,7 +66,6 @@ class UnitParser:
         self._value_left = 0  # bytes of the current presentation data value still to come
         self._context_id = 0
         self._control = 0
-        self._in_value = False
         self.unit_number = 0
         """Counts the units that were begun, so that a deadline can tell one from the next."""
 
@@ -76,32 +80,61 @@ class UnitParser:
         Raises ProtocolError on an unknown unit, a length over its limit, or values that do not fill their unit.
         """
         at, end = 0, len(data)
+        views: list[memoryview] = []
         while at < end:
-            if self._in_value:
-                size = min(self._value_left, end - at)
+            if not self._value_left:
+                at, opened = self._pass_header(data, at)
+                if opened is None:
+                    continue
+                if isinstance(opened, ControlPdu):
+                    if views:
+                        yield self._fragment(views, last=False)
+                        views = []
+                    yield opened
+                    continue
+                length, context_id, control = opened
+                if views and (context_id != self._context_id or (control ^ self._control) & 1):
+                    yield self._fragment(views, last=False)
+                    views = []
+                self._open_value(length, context_id, control)
+            size = min(self._value_left, end - at)
+            if size:
+                views.append(data[at : at + size])
+                at += size
                 self._value_left -= size
                 self._unit_left -= size
-                ends = self._value_left == 0
-                self._in_value = not ends
-                piece = data[at : at + size]
-                at += size
-                yield Fragment(self._context_id, bool(self._control & 1), ends and bool(self._control & 2), piece)
-            elif self._unit_left:
-                at += self._fill(data[at:], PDV_HEADER_LENGTH)
-                if len(self._head) == PDV_HEADER_LENGTH:
-                    empty = self._open_value()
-                    if empty is not None:
-                        yield empty
-            else:
-                wanted = HEADER_LENGTH
-                if not self._head:
-                    self.unit_number += 1
-                if len(self._head) >= HEADER_LENGTH:
-                    wanted += int.from_bytes(self._head[2:6], "big")
-                at += self._fill(data[at:], wanted)
-                unit = self._open_unit()
-                if unit is not None:
-                    yield unit
+            if not self._value_left and self._control & 2:
+                yield self._fragment(views, last=True)
+                views = []
+        if views:
+            yield self._fragment(views, last=False)
+
+    def _fragment(self, views: list[memoryview], *, last: bool) -> Fragment:
+        return Fragment(self._context_id, bool(self._control & 1), last, views)
+
+    def _pass_header(self, data: memoryview, at: int) -> tuple[int, ControlPdu | tuple[int, int, int] | None]:
+        """Pass what stands before the bytes of a value; return where the stream goes on, and what was passed.
+
+        That is a control unit, the length, context id and control of a value, or None while neither is whole.
+        """
+        if self._unit_left:
+            at += self._fill(data[at:], PDV_HEADER_LENGTH)
+            if len(self._head) < PDV_HEADER_LENGTH:
+                return at, None
+            length, context_id, control = _VALUE_HEADER.unpack(self._head)
+            self._head.clear()
+            return at, (length, context_id, control)
+        wanted = HEADER_LENGTH
+        if not self._head:
+            self.unit_number += 1
+            if data[at] == DATA_TF and len(data) - at >= _BOTH_HEADERS.size:  # the usual case, without a copy
+                unit_length, length, context_id, control = _BOTH_HEADERS.unpack_from(data, at)
+                self._open_data_unit(unit_length)
+                return at + _BOTH_HEADERS.size, (length, context_id, control)
+        elif len(self._head) >= HEADER_LENGTH:
+            wanted += int.from_bytes(self._head[2:6], "big")
+        at += self._fill(data[at:], wanted)
+        return at, self._open_unit()
 
     def _fill(self, data: memoryview, wanted: int) -> int:
         size = min(wanted - len(self._head), len(data))
@@ -114,12 +147,8 @@ class UnitParser:
             return None
         kind, length = self._head[0], int.from_bytes(self._head[2:6], "big")
         if kind == DATA_TF:
-            if length > self._maximum_length:
-                raise ProtocolError("a P-DATA-TF is longer than the maximum length offered")
-            if length < PDV_HEADER_LENGTH:
-                raise ProtocolError("a P-DATA-TF holds no presentation data value")
             self._head.clear()
-            self._unit_left = length
+            self._open_data_unit(length)
             return None
         if not ASSOCIATE_RQ <= kind <= ABORT:
             raise ProtocolError("unknown type of protocol data unit")
@@ -131,20 +160,21 @@ class UnitParser:
         self._head.clear()
         return unit
 
-    def _open_value(self) -> Fragment | None:
-        """Take in a presentation data value's header; return a fragment at once when the value is empty."""
-        length, self._context_id, self._control = struct.unpack(">LBB", self._head)
-        self._head.clear()
+    def _open_data_unit(self, length: int) -> None:
+        if length > self._maximum_length:
+            raise ProtocolError("a P-DATA-TF is longer than the maximum length offered")
+        if length < PDV_HEADER_LENGTH:
+            raise ProtocolError("a P-DATA-TF holds no presentation data value")
+        self._unit_left = length
+
+    def _open_value(self, length: int, context_id: int, control: int) -> None:
+        self._context_id, self._control = context_id, control
         self._unit_left -= PDV_HEADER_LENGTH
         self._value_left = length - 2
         if self._value_left < 0 or self._value_left > self._unit_left:
             raise ProtocolError("a presentation data value does not fit its P-DATA-TF")
         if 0 < self._unit_left - self._value_left < PDV_HEADER_LENGTH:
             raise ProtocolError("a P-DATA-TF has bytes after its last presentation data value")
-        self._in_value = self._value_left > 0
-        if self._in_value:
-            return None
-        return Fragment(self._context_id, bool(self._control & 1), bool(self._control & 2), memoryview(b""))
 
 
 @dataclass(frozen=True, slots=True)

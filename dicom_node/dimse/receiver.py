@@ -12,6 +12,7 @@ still serving; only a C-CANCEL overtakes.
 
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,8 +55,11 @@ class Limits:
 class Transfer(Protocol):
     """One instance on its way in. After ``finish`` or ``discard`` nothing of it is left in the spool."""
 
-    def write(self, data: memoryview) -> None:
-        """Take the next bytes of the data set. Never raises: what went wrong is the answer of ``finish``."""
+    def write(self, *data: memoryview) -> None:
+        """Take the next bytes of the data set. Never raises: what went wrong is the answer of ``finish``.
+
+        The views are into the receive buffer, valid until this returns.
+        """
 
     def finish(self) -> tuple[int, str]:
         """Take custody; return the status and the Error Comment for the response."""
@@ -103,8 +107,9 @@ class ReceivingSocket(AssociationSocket):
         self._events: Iterator[ControlPdu | Fragment] = iter(())
         self._held = False  # the command of the message that is arriving must wait its turn
         self._handover = bytearray(request)
-        self._poll = select.poll()
-        self._poll.register(client_socket, select.POLLIN)
+        self._arrivals, self._room = select.poll(), select.poll()
+        self._arrivals.register(client_socket, select.POLLIN)
+        self._room.register(client_socket, select.POLLOUT)
         self._sending = threading.Lock()
         self._served = ServedRequests()
         self._stores: Callable[[], StoreService] | None = None
@@ -115,7 +120,7 @@ class ReceivingSocket(AssociationSocket):
         self._last_handover = self._last_sign
         self._unit_since = self._last_sign
         self._unit_number = 0
-        client_socket.settimeout(limits.sending)
+        client_socket.setblocking(False)  # waiting is done here, with the patience of the moment
 
     def serve_stores(self, make: Callable[[], StoreService]) -> None:
         """Say who serves C-STORE; ``make`` is called once, when the association is established."""
@@ -155,14 +160,20 @@ class ReceivingSocket(AssociationSocket):
             return
         try:
             with self._sending:
-                view = memoryview(bytestream)
-                while view:
-                    view = view[connection.send(view) :]
+                self._send_all(connection, memoryview(bytestream))
         except OSError:
             self._lose("the peer takes no data")
             return
         self._last_sign = time.monotonic()
         self._served.note_sent(bytestream)
+
+    def _send_all(self, connection: socket.socket, view: memoryview) -> None:
+        while view:
+            try:
+                view = view[connection.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                if not self._room.poll(self._limits.sending * 1000):
+                    raise TimeoutError from None
 
     def close(self) -> None:
         """Close the connection; whatever was arriving is forgotten."""
@@ -178,26 +189,32 @@ class ReceivingSocket(AssociationSocket):
         if self._handover:
             self._wake_library()
             return True
-        turn_ends = time.monotonic() + TURN
+        state_machine = self.assoc.dul.state_machine
+        now = time.monotonic()
+        turn_ends = now + TURN
         while self._is_connected:
-            established = self.assoc.dul.state_machine.current_state == "Sta6"
+            established = state_machine.current_state == "Sta6"
+            began = now
             if self._serve_events() if established else self._pass_on_events():
                 self._wake_library()
                 return True
-            patience = turn_ends - time.monotonic()
-            self._keep_deadlines(established=established)
-            if patience <= 0 or self._held:
+            now = time.monotonic()
+            self._unit_since += now - began  # time that we took is not the peer's to answer for
+            self._keep_deadlines(now, established=established)
+            if now >= turn_ends or self._held:
                 return False
+            patience = turn_ends - now
             # While the library has something to say it must get its turn at once.
             if not established or self._served.open:
                 patience = 0.0
-            elif time.monotonic() - self._last_handover > REST:
+            elif now - self._last_handover > REST:
                 self._library_runs.clear()
             if not self._receive(patience):
-                self._keep_deadlines(established=established)
+                self._keep_deadlines(time.monotonic(), established=established)
                 if established and self._draining() and self._at_rest():
                     self._refuse("the node is stopping", reason=0)
                 return False
+            now = self._last_sign
         return False
 
     def _wake_library(self) -> None:
@@ -214,22 +231,32 @@ class ReceivingSocket(AssociationSocket):
         connection = self.socket
         if connection is None:
             return False
-        pending = getattr(connection, "pending", None)  # a TLS connection may hold bytes that poll cannot see
-        if not (pending is not None and pending()) and not self._poll.poll(patience * 1000):
+        # Read before waiting: it saves the look, and a TLS connection may hold bytes that poll cannot see.
+        size = self._read(connection)
+        if size is None and patience > 0:
+            # Senders that leave Nagle's algorithm on wait for the acknowledgement of what they sent; the system would
+            # delay it, and forgets that it was told not to.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if self._arrivals.poll(patience * 1000):
+                size = self._read(connection)
+        if size is None:
             return False
-        size = connection.recv_into(self._buffer)
         if size == 0:
             self.close()
             return False
-        # Senders that leave Nagle's algorithm on wait for the acknowledgement of each unit; the system forgets this.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self._last_sign = time.monotonic()
         self._events = self._parser.feed(self._view[:size])
         return True
 
-    def _keep_deadlines(self, *, established: bool) -> None:
+    def _read(self, connection: socket.socket) -> int | None:
+        """Return how many bytes were put into the buffer, 0 at the end of the stream, None when there are none now."""
+        try:
+            return connection.recv_into(self._buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+
+    def _keep_deadlines(self, now: float, *, established: bool) -> None:
         """Drop a peer that lets its unit, its request or its next word wait too long."""
-        now = time.monotonic()
         if self._held or not self._parser.inside_unit:
             self._unit_since = now
         elif self._parser.unit_number != self._unit_number:
@@ -299,12 +326,10 @@ class ReceivingSocket(AssociationSocket):
         if self._transfer is None:
             message.add_data(piece)
             return self._hand_over(command) if piece.last else False
-        began = time.monotonic()
-        self._transfer.write(piece.data)
+        if piece.views:
+            self._transfer.write(*piece.views)
         if piece.last:
             self._finish_store(command, self._transfer)
-        # Time that we took is not the peer's to answer for.
-        self._unit_since += time.monotonic() - began
         return False
 
     def _begin_message(self) -> bool:

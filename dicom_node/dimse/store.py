@@ -101,11 +101,11 @@ class StoreScp:
             provenance=provenance,
         )
 
-    def take(self, incoming: Incoming, data: memoryview) -> None:
+    def take(self, incoming: Incoming, *data: memoryview) -> None:
         """Write the next bytes. Raises StorageUnavailableError, also when the data set is over its limit."""
-        if incoming.size + len(data) > self._maximum_data_set:
+        if incoming.size + sum(map(len, data)) > self._maximum_data_set:
             raise StorageUnavailableError("the data set is larger than this node takes")
-        incoming.write(data)
+        incoming.write(*data)
 
     def take_custody(self, received: Received, began: float) -> status.Status:
         """Ingest an instance that is all here and write its log line. Raises whatever the use case raises."""
@@ -153,11 +153,11 @@ class _Arrival:
         except Exception as error:  # noqa: BLE001 - whatever went wrong becomes the answer
             self._error = error
 
-    def write(self, data: memoryview) -> None:
+    def write(self, *data: memoryview) -> None:
         if self._error is not None or self._received is None:
             return
         try:
-            self._scp.take(self._received.incoming, data)
+            self._scp.take(self._received.incoming, *data)
         except Exception as error:  # noqa: BLE001 - whatever went wrong becomes the answer
             # The spool is freed at once; the bytes still to come are let pass, and the association goes on.
             self._error = error

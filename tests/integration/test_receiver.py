@@ -44,9 +44,10 @@ class _Kept:
         self.data = bytearray()
         self.is_open = True
 
-    def write(self, data: memoryview) -> None:
+    def write(self, *data: memoryview) -> None:
         assert self.is_open
-        self.data += data
+        for view in data:
+            self.data += view
 
     def finish(self) -> tuple[int, str]:
         time.sleep(self.store.slow)

@@ -22,7 +22,7 @@ def cut(stream: bytes, borders: list[int], maximum: int = 1 << 16) -> list[tuple
             if isinstance(event, pdu.ControlPdu):
                 seen.append((event.type, event.data))
                 continue
-            joined += bytes(event.data)
+            joined += b"".join(event.views)
             if event.last:
                 seen.append((event.context_id, event.is_command, joined))
                 joined = b""
