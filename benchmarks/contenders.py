@@ -121,7 +121,7 @@ CONTENDERS = {
         ),
         Contender(
             name="receiver",
-            guarantee="our receiver alone: file in the page cache; digest taken, no check, no flush, no index",
+            guarantee="our receiver alone: file in the page cache; no digest, no check, no flush, no index, no log",
             command=_receiver,
         ),
     )

@@ -1,10 +1,9 @@
-"""The node's receiver without digest, check, flush and index, for comparison with one that does none of these either.
+"""The node's receiver without digest, check, flush, index and log, to be held against one that does none of these.
 
     python -m benchmarks.receiver PORT FOLDER
 
-Reading, cutting, the answers and the log are the product's own; in the place of the store service stands one that
-writes each instance to a file, as DCMTK's storescp does with ``+B``. It exists for measuring: the node itself has no
-such switch.
+Reading, cutting and the answers are the product's own; in the place of the store service stands one that writes each
+instance to a file, as DCMTK's storescp does with ``+B``. It exists for measuring: the node itself has no such switch.
 """
 
 import itertools
@@ -13,7 +12,6 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.wire import CALLED_AE, CALLING_AE
 from dicom_node import logs
@@ -36,12 +34,11 @@ _numbers = itertools.count(1)
 class Files:
     """A store service that puts each instance into a file of one folder, in the page cache."""
 
-    def __init__(self, folder: int, contexts: dict[int, AcceptedContext], caller: Provenance, log: Any) -> None:
+    def __init__(self, folder: int, contexts: dict[int, AcceptedContext], caller: Provenance) -> None:
         self.tally = Tally()
         self._folder = folder
         self._contexts = contexts
         self._caller = caller
-        self._log = log
 
     def begin(self, command: Command, context_id: int) -> "File":
         """Open the file of an instance and write its head."""
@@ -50,21 +47,14 @@ class Files:
         if not is_uid(name) or command.affected_sop_class_uid != context.sop_class_uid:
             raise ValueError("the benchmarks' sender sends no such command")
         head = build_preamble_and_meta(context.sop_class_uid, name, context.transfer_syntax_uid, self._caller)
-        return File(self, name, head, self._folder)
-
-    def count(self, size: int, name: str) -> None:
-        """Note an instance that is whole."""
-        self.tally.instances += 1
-        self.tally.size += size
-        self._log.info("instance.stored", sop_uid=name, bytes=size)
+        return File(self.tally, name, head, self._folder)
 
 
 class File:
     """One instance on its way in."""
 
-    def __init__(self, files: Files, name: str, head: bytes, folder: int) -> None:
-        self._files = files
-        self._name = name
+    def __init__(self, tally: Tally, name: str, head: bytes, folder: int) -> None:
+        self._tally = tally
         self._size = 0
         self._whole = True
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -84,7 +74,8 @@ class File:
         self.discard()
         if not self._whole:
             return _REFUSED, "a file was not written whole"
-        self._files.count(self._size, self._name)
+        self._tally.instances += 1
+        self._tally.size += self._size
         return 0, ""
 
     def discard(self) -> None:
@@ -97,12 +88,12 @@ class File:
 def main() -> None:
     """Listen until SIGTERM."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
-    logs.configure(level="info", form="json")
+    logs.configure(level="warning", form="json")
     folder.mkdir()
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
-    def make_store(*, contexts: dict[int, AcceptedContext], caller: Provenance, log: Any, **_: object) -> Files:
-        return Files(opened, contexts, caller, log)
+    def make_store(*, contexts: dict[int, AcceptedContext], caller: Provenance, **_: object) -> Files:
+        return Files(opened, contexts, caller)
 
     bench = Caller(name="bench", ae_title=CALLING_AE, hosts=(), services=frozenset({"store"}))
     wire = Wire(

@@ -23,6 +23,7 @@ CONTROL_PDU_LIMIT = 1 << 17
 
 _BOTH_HEADERS = struct.Struct(">2xLLBB")  # of a P-DATA-TF and of its first value
 _VALUE_HEADER = struct.Struct(">LBB")
+_ELEMENT_HEADER = struct.Struct("<HHL")
 
 
 class ProtocolError(Exception):
@@ -197,13 +198,13 @@ def parse_command(data: bytes) -> Command:
     Raises ProtocolError when it is cut short, or lacks the Command Field or the message id.
     """
     elements: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        if at + 8 > len(data):
+    at, end = 0, len(data)
+    while at < end:
+        if at + 8 > end:
             raise ProtocolError("a command set is cut short")
-        group, element, length = struct.unpack_from("<HHL", data, at)
+        group, element, length = _ELEMENT_HEADER.unpack_from(data, at)
         at += 8
-        if group != 0 or length > len(data) - at:
+        if group != 0 or length > end - at:
             raise ProtocolError("a command set is not well formed")
         elements[element] = data[at : at + length]
         at += length
@@ -233,7 +234,7 @@ def parse_command(data: bytes) -> Command:
 
 
 def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHL", 0, number, len(value)) + value
+    return _ELEMENT_HEADER.pack(0, number, len(value)) + value
 
 
 def _uid(number: int, uid: str) -> bytes:
@@ -265,7 +266,7 @@ def store_response(command: Command, *, status: int, comment: str) -> bytes:
 
 
 def _fits(uid: str) -> bool:
-    return 0 < len(uid) <= 64 and all(character in "0123456789." for character in uid)
+    return 0 < len(uid) <= 64 and not uid.strip("0123456789.")
 
 
 def data_units(context_id: int, data: bytes, *, is_command: bool, maximum_length: int, last: bool = True) -> bytes:

@@ -32,7 +32,7 @@ RECEIVE_BUFFER = 1 << 18
 TURN = 0.25
 """Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
 
-REST = 1.0
+REST = 0.1
 """Seconds after the last unit for the library until its association thread is put to rest."""
 
 

@@ -146,3 +146,24 @@ def test_titles_padded_with_nul_are_tidied_and_odd_bytes_are_shown() -> None:
     parsed = pdu.parse_association_request(request)
     assert (parsed.calling_ae, parsed.called_ae) == ("UNIT", "NODE?")
     assert parsed.data[26:42] == b"UNIT            "
+
+
+def test_what_arrives_together_of_one_data_set_is_one_fragment() -> None:
+    stream = raw_peer.message(1, COMMAND, DATA, size=500) + raw_peer.message(3, COMMAND, DATA[:10])
+    fragments = [event for event in pdu.UnitParser(1 << 16).feed(memoryview(stream)) if isinstance(event, pdu.Fragment)]
+    assert [(each.context_id, each.is_command, each.last, len(each.views)) for each in fragments] == [
+        (1, True, True, 1),
+        (1, False, True, 3),
+        (3, True, True, 1),
+        (3, False, True, 1),
+    ]
+
+
+def test_values_of_two_contexts_are_never_one_fragment() -> None:
+    first, *_ = raw_peer.values(1, b"abc", command=False, size=2)
+    stream = raw_peer.unit(first, *raw_peer.values(3, b"de", command=False, size=2))
+    fragments = [event for event in pdu.UnitParser(1 << 16).feed(memoryview(stream)) if isinstance(event, pdu.Fragment)]
+    assert [(each.context_id, each.last, bytes(each.views[0])) for each in fragments] == [
+        (1, False, b"ab"),
+        (3, True, b"de"),
+    ]
