@@ -4,6 +4,7 @@ import json
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import BinaryIO
 
 from dicom_node import __version__
@@ -19,7 +20,7 @@ IMPLEMENTATION_VERSION_NAME = f"DCMNODE_{__version__}"[:16]
 PROVENANCE_UID = "2.25.150287661377898752352302423046244201461"
 """Private Information Creator UID (0002,0100) under which the node keeps an instance's provenance as JSON."""
 
-_PREAMBLE = bytes(128)
+_PREAMBLE_LENGTH = 128
 _PREFIX = b"DICM"
 _LONG_LENGTH = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
@@ -28,6 +29,9 @@ _LONG_LENGTH = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"
 _LARGEST_VALUE = 64 * 1024
 _MOST_ELEMENTS = 100
 _LONGEST_TEXT = 128
+
+_TIME = "1970-01-01T00:00:00.000000+00:00"
+"""Stands for the time of receipt, which has this length always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +56,25 @@ def build_preamble_and_meta(
     sender (0002,0016) and of the node (0002,0018), and the whole provenance under `PROVENANCE_UID`. An AE title that
     breaks its VR is kept as it came in the provenance alone. Raises ValueError for a text that is no UID.
     """
-    for uid in (sop_class_uid, sop_instance_uid, transfer_syntax_uid):
-        if not is_uid(uid):
-            raise ValueError("file meta needs conformant UIDs")
+    before, after = _sender_elements(
+        provenance.calling_ae,
+        provenance.called_ae,
+        provenance.peer_address,
+        provenance.implementation_uid,
+        provenance.implementation_version,
+    )
     elements = b"".join(
         (
-            _element(0x0001, b"OB", b"\0\1"),
-            _element(0x0002, b"UI", sop_class_uid.encode()),
-            _element(0x0003, b"UI", sop_instance_uid.encode()),
-            _element(0x0010, b"UI", transfer_syntax_uid.encode()),
-            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
-            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
-            _ae_element(0x0016, provenance.calling_ae),
-            _ae_element(0x0018, provenance.called_ae),
-            _element(0x0100, b"UI", PROVENANCE_UID.encode()),
-            _element(0x0102, b"OB", _provenance_json(provenance)),
+            _VERSION_ELEMENT,
+            _uid_element(0x0002, sop_class_uid),
+            _uid_element(0x0003, sop_instance_uid),
+            _uid_element(0x0010, transfer_syntax_uid),
+            before,
+            provenance.received_at.astimezone(UTC).isoformat(timespec="microseconds").encode(),
+            after,
         )
     )
-    return _PREAMBLE + _PREFIX + _element(0x0000, b"UL", struct.pack("<I", len(elements))) + elements
+    return _BEGINNING + len(elements).to_bytes(4, "little") + elements
 
 
 def read_meta(file: BinaryIO) -> Meta:
@@ -82,8 +87,8 @@ def read_meta(file: BinaryIO) -> Meta:
     usable transfer syntax is named.
     """
     file.seek(0)
-    head = file.read(len(_PREAMBLE) + len(_PREFIX))
-    if head[len(_PREAMBLE) :] != _PREFIX:
+    head = file.read(_PREAMBLE_LENGTH + len(_PREFIX))
+    if head[_PREAMBLE_LENGTH:] != _PREFIX:
         raise UnreadableInstanceError("not a DICOM file: no DICM after a preamble of 128 bytes (PS3.10 7.1)")
     offset = len(head)
     values: dict[int, bytes] = {}
@@ -138,6 +143,45 @@ def _element(element: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 
 
+_VERSION_ELEMENT = _element(0x0001, b"OB", b"\0\1")
+_BEGINNING = bytes(_PREAMBLE_LENGTH) + _PREFIX + b"\2\0\0\0UL\4\0"
+"""All before the value of the group length (0002,0000)."""
+
+
+def _uid_element(element: int, uid: str) -> bytes:
+    if not is_uid(uid):
+        raise ValueError("file meta needs conformant UIDs")
+    return _element(element, b"UI", uid.encode())
+
+
+@lru_cache(maxsize=64)
+def _sender_elements(
+    calling_ae: str, called_ae: str, peer_address: str, implementation_uid: str, implementation_version: str
+) -> tuple[bytes, bytes]:
+    """Return what stands before and after the time of receipt, the same for all instances of an association."""
+    texts = {
+        "peer_address": peer_address,
+        "calling_ae": calling_ae,
+        "called_ae": called_ae,
+        "implementation_uid": implementation_uid,
+        "implementation_version": implementation_version,
+    }
+    # All of these are short; a peer that sends a long one must not make the node's own file unreadable.
+    record = {"received_at": _TIME} | {name: text[:_LONGEST_TEXT] for name, text in texts.items()}
+    elements = b"".join(
+        (
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
+            _ae_element(0x0016, calling_ae),
+            _ae_element(0x0018, called_ae),
+            _element(0x0100, b"UI", PROVENANCE_UID.encode()),
+            _element(0x0102, b"OB", _json(record)),
+        )
+    )
+    before, _, after = elements.partition(_TIME.encode())  # the first: no text of a peer's as long stands before it
+    return before, after
+
+
 def _ae_element(element: int, title: str) -> bytes:
     """Encode an AE title, or nothing for one that its VR does not allow (PS3.5 6.2: AE)."""
     title = title.strip(" ")
@@ -146,17 +190,7 @@ def _ae_element(element: int, title: str) -> bytes:
     return _element(element, b"AE", title.encode())
 
 
-def _provenance_json(provenance: Provenance) -> bytes:
-    texts = {
-        "received_at": provenance.received_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "peer_address": provenance.peer_address,
-        "calling_ae": provenance.calling_ae,
-        "called_ae": provenance.called_ae,
-        "implementation_uid": provenance.implementation_uid,
-        "implementation_version": provenance.implementation_version,
-    }
-    # All of these are short; a peer that sends a long one must not make the node's own file unreadable.
-    record = {name: text[:_LONGEST_TEXT] for name, text in texts.items()}
+def _json(record: dict[str, str]) -> bytes:
     text = json.dumps(record, separators=(",", ":")).encode("ascii")
     return text + b" " * (len(text) % 2)
 

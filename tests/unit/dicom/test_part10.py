@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
@@ -192,3 +193,11 @@ def test_meta_without_a_transfer_syntax_is_refused() -> None:
 def test_the_data_set_begins_after_the_nodes_own_meta_whatever_its_first_bytes_are() -> None:
     head = build_preamble_and_meta(MG, "2.25.1", EXPLICIT, provenance())
     assert read_meta(BytesIO(head + b"\x02\x00\x10\x00UI\x04\x001.2\0")).data_set_offset == len(head)
+
+
+def test_a_peer_that_calls_itself_a_time_changes_no_time_of_receipt() -> None:
+    sender = provenance(implementation_version="1970-01-01T00:00:00.000000+00:00", calling_ae="1970-01-01T00:00")
+    for second in (1, 2):
+        sender = replace(sender, received_at=datetime(2026, 5, 4, 9, 0, second, tzinfo=UTC))
+        head = build_preamble_and_meta(MG, "2.25.1", EXPLICIT, sender)
+        assert read_meta(BytesIO(head)).provenance == sender
