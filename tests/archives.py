@@ -1,12 +1,13 @@
 """Receiving into an archive without a network: what the tests of the archive share."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_node.archive.spool import Incoming
+from dicom_node.archive.incoming import Incoming
 from dicom_node.archive.store import Kept, LocalArchive
 from dicom_node.dicom.facts import Provenance
 
@@ -40,6 +41,20 @@ def files_under(folder: Path) -> list[str]:
     return sorted(
         str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() and path.name != "lock"
     )
+
+
+def received_files(root: Path) -> list[str]:
+    """Return the spool files of an archive that hold something that is no object: of what is being received."""
+    spool = root / "spool"
+    return [name for name in files_under(spool) if (found := (spool / name).lstat()).st_size and found.st_nlink == 1]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that will be soon."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about within 20 s"
+        time.sleep(0.01)
 
 
 @contextmanager

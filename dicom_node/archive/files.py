@@ -47,11 +47,11 @@ def refusals(doing: str) -> Iterator[None]:
 
 
 def new_file(name: str, folder: int) -> int:
-    """Create a file that does not exist yet in an open folder; return its descriptor, open for writing.
+    """Create a file that does not exist yet in an open folder; return its descriptor, open for reading and writing.
 
     Raises OSError, FileExistsError among them.
     """
-    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=folder)
+    file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=folder)
     try:
         os.fchmod(file, FILE_MODE)
     except OSError:

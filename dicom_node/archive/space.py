@@ -5,9 +5,12 @@ import os
 import pwd
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
+from dicom_node.archive import linux
 from dicom_node.archive.files import discard_file, new_file, opened_folder, reason, refusals, write_all
 from dicom_node.errors import NotPermittedError, StorageUnavailableError
 from dicom_node.logs import get_logger
@@ -115,8 +118,23 @@ class Volume:
 
     def flush(self, fd: int) -> None:
         """Make a file or folder durable. Raises StorageUnavailableError and distrusts the volume when that fails."""
-        try:
+        with self._distrusting():
             os.fsync(fd)
+
+    def flush_data(self, fd: int) -> None:
+        """Make a file's bytes and its length durable, not its times and modes. Raises as ``flush``."""
+        with self._distrusting():
+            os.fdatasync(fd)
+
+    def flush_all(self) -> None:
+        """Make everything on the volume durable that was done before the call. Raises as ``flush``."""
+        with self._distrusting():
+            linux.sync_filesystem(self.fd)
+
+    @contextmanager
+    def _distrusting(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._distrust(error)
             raise StorageUnavailableError(f"a flush to the archive's volume failed: {reason(error)}") from error

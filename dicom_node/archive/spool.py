@@ -1,19 +1,23 @@
-"""Files that are being received: each process has its own folder of them, and none outlives its association.
+"""Slots for what is being received: files made ahead, whose names are durable before anything is written to them.
 
-A process holds a lock on its folder for as long as it lives, so that any other one can tell the folders of dead
-processes and remove them, also while a node is running.
+An instance costs one flush: that of its own bytes, in a slot whose name a power cut cannot take. The name it gets among
+the objects is made durable later, together with many others, and only then is the slot's name given up. Until then the
+slot is what survives: at the next start every sealed slot of a dead process becomes an object (`salvage`).
+
+Each process has a folder of its own, and holds a lock on it for as long as it lives, so that any other one can tell the
+folders of dead processes, also while a node is running.
 """
 
 import fcntl
 import itertools
 import os
 import secrets
-import stat
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
-from typing import BinaryIO, Self
+from dataclasses import dataclass
+from time import monotonic
 
 from dicom_node.archive.files import (
     FOLDER_FLAGS,
@@ -32,213 +36,197 @@ from dicom_node.logs import get_logger
 
 LOCK = "lock"
 """In the spool: held while a folder is made or dead ones are swept. In a process's folder: held while it lives."""
-ROOM_EVERY = 16 * 1024 * 1024
-"""Bytes of one incoming file between two looks at the free space."""
-_VIEWS_AT_ONCE = 1024  # IOV_MAX on Linux
+MOST_READY = 128
+"""Slots that wait for an instance at most: twice what the busiest node uses while one flush lasts."""
+SETTLE_AFTER = 0.5
+"""Seconds that a kept slot waits for others to be settled with."""
+RETRY_AFTER = 1.0
+"""Seconds until slots are made again after the volume refused."""
 
 log = get_logger(__name__)
 
 
-class Incoming:
-    """One instance on its way in: a file in the spool, with the digest of its data set taken as the bytes pass.
+@dataclass(slots=True)
+class Slot:
+    """A file of the spool, by its name in the process's folder and as opened for reading and writing."""
 
-    Leaves nothing behind: the file is removed by ``discard``, at the end of a ``with`` block, and at once by any
-    error while writing. For one thread at a time.
-    """
-
-    def __init__(self, volume: Volume, folder: int, name: str, head: bytes) -> None:
-        """Create the file and write ``head``, the preamble and file meta. Raises StorageUnavailableError."""
-        self.size = 0
-        """Bytes of the data set so far."""
-        self._volume = volume
-        self._folder = folder
-        self._name = name
-        self._hash = sha256()
-        self._start = len(head)
-        self._room_at = ROOM_EVERY
-        with refusals("create a spool file"):
-            self._file = new_file(name, folder)
-        self._write([memoryview(head)])
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Discard what was not kept."""
-        self.discard()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the data set bytes so far, in hex."""
-        return self._hash.hexdigest()
-
-    def write(self, *buffers: bytes | bytearray | memoryview) -> None:
-        """Append data set bytes.
-
-        Raises StorageUnavailableError when the volume refuses or its reserve is reached; the file is gone then, and
-        every later write is refused too.
-        """
-        self._check_open()
-        views = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
-        added = sum(view.nbytes for view in views)
-        if self.size + added >= self._room_at:
-            self._room_at = self.size + added + ROOM_EVERY
-            try:
-                self._volume.check_room()
-            except StorageUnavailableError:
-                self.discard()
-                raise
-        for at in range(0, len(views), _VIEWS_AT_ONCE):
-            self._write(views[at : at + _VIEWS_AT_ONCE])
-        for view in views:
-            self._hash.update(view)
-        self.size += added
-
-    def reader(self) -> tuple[BinaryIO, int, int]:
-        """Return the file opened for reading, the offset of the data set in it, and the data set's length so far.
-
-        The caller closes it. Raises StorageUnavailableError.
-        """
-        with refusals("read a spool file"):
-            file = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
-        return os.fdopen(file, "rb"), self._start, self.size
-
-    def discard(self) -> None:
-        """Close and remove the file; once kept, only the spool's name of it goes. Calling it again does nothing."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-            discard_file(self._name, self._folder)
-
-    def flush(self) -> None:
-        """Make the bytes durable. Raises StorageUnavailableError; a volume that fails here is no longer trusted."""
-        self._check_open()
-        self._volume.flush(self._file)
-
-    def link(self, name: str, folder: int) -> None:
-        """Give the file a second name in an open folder. Raises OSError; FileExistsError when the name is taken."""
-        os.link(self._name, name, src_dir_fd=self._folder, dst_dir_fd=folder, follow_symlinks=False)
-
-    def replace(self, name: str, folder: int) -> None:
-        """Move the file to a name in an open folder, in the place of any file of that name. Raises OSError."""
-        os.replace(self._name, name, src_dir_fd=self._folder, dst_dir_fd=folder)
-
-    def _check_open(self) -> None:
-        if self._file < 0:
-            raise StorageUnavailableError("the spool file is gone: it was kept or discarded before")
-
-    def _write(self, views: list[memoryview]) -> None:
-        try:
-            while views:
-                written = os.writev(self._file, views)
-                while views and written >= views[0].nbytes:
-                    written -= views.pop(0).nbytes
-                if views:
-                    views[0] = views[0][written:]
-        except OSError as error:
-            self.discard()
-            raise StorageUnavailableError(f"cannot write a spool file: {reason(error)}") from error
+    name: str
+    file: int
 
 
 class Spool:
-    """The spool folder of one process, made when the first instance comes. Safe to use from many threads."""
+    """The spool folder of one process, made when the first instance comes. Safe to use from many threads.
+
+    A thread of its own settles what was kept and makes new slots, both with one flush of the volume.
+    """
 
     def __init__(self, volume: Volume) -> None:
         """Use the spool under the volume's root; nothing is made yet."""
-        self._volume = volume
+        self.volume = volume
         self._names = itertools.count(1)
-        self._making = threading.Lock()
+        self._turn = threading.Condition()
+        self._ready: deque[Slot] = deque()
+        self._wanted = 2  # doubled whenever it was too few
+        self._kept: list[tuple[str, int]] = []  # names of slots, with the volume's failures when they were flushed
+        self._kept_since = 0.0
+        self._stuck = False
         self._name = ""
         self._folder = -1
         self._life = -1
+        self._keeper: threading.Thread | None = None
+        self._closing = False
 
-    def incoming(self, head: bytes) -> Incoming:
-        """Begin an incoming file with the preamble and file meta ``head``. Raises StorageUnavailableError."""
-        with self._making:
+    @property
+    def folder(self) -> int:
+        """The process's folder, open."""
+        return self._folder
+
+    def take(self) -> Slot:
+        """Return an empty slot with a durable name. Raises StorageUnavailableError."""
+        with self._turn:
             if self._folder < 0:
                 with refusals("make a spool folder"):
-                    self._make()
-        return Incoming(self._volume, self._folder, f"{next(self._names)}.part", head)
+                    self._open()
+            slot = self._ready.popleft() if self._ready else None
+            if slot is None:
+                self._wanted = min(2 * self._wanted, MOST_READY)
+            if 2 * len(self._ready) < self._wanted:
+                self._turn.notify()
+        return slot or self._make_one()
 
-    def sweep(self) -> int:
-        """Remove the folders of dead processes; return how many. Raises StorageUnavailableError."""
-        with refusals("sweep the spool"), opened_folder(SPOOL, self._volume.fd) as spool, _locked(spool):
-            swept = sum(_remove_if_dead(name, spool) for name in names_in(spool) if name != LOCK)
-        if swept:
-            log.info("spool.swept", count=swept)
-        return swept
+    def settle(self, slot: Slot, failures: int) -> None:
+        """Give a slot up once its other name, among the objects, is durable.
+
+        ``failures`` is the volume's count from before the slot was flushed: should a flush fail in the meantime, the
+        slot stays for the next start, since the other name may be in memory only.
+        """
+        os.close(slot.file)
+        with self._turn:
+            if not self._kept:
+                self._kept_since = monotonic()
+                self._turn.notify()
+            self._kept.append((slot.name, failures))
+
+    def drop(self, slot: Slot) -> None:
+        """Remove a slot with whatever is in it."""
+        os.close(slot.file)
+        discard_file(slot.name, self._folder)
 
     def close(self) -> None:
-        """Remove this process's folder with whatever is in it. Only after the last association has ended."""
-        with self._making:
+        """Settle what was kept and remove the folder. Only after the last association has ended."""
+        with self._turn:
             if self._folder < 0:
                 return
-            try:
-                _empty(self._folder)
-                os.rmdir(f"{SPOOL}/{self._name}", dir_fd=self._volume.fd)
-            except OSError as error:
-                log.warning("spool.not_swept", reason=reason(error))
-            os.close(self._folder)
-            os.close(self._life)
-            self._folder = self._life = -1
+            self._closing = True
+            self._turn.notify()
+        if self._keeper is not None:
+            self._keeper.join()
+        try:
+            self._settle(make=False)
+        except StorageUnavailableError as error:
+            log.warning("spool.not_settled", reason=str(error))
+        while self._ready:
+            self.drop(self._ready.popleft())
+        try:
+            if not self._stuck:
+                for name in names_in(self._folder):
+                    os.unlink(name, dir_fd=self._folder)
+                os.rmdir(f"{SPOOL}/{self._name}", dir_fd=self.volume.fd)
+        except OSError as error:
+            log.warning("spool.not_swept", reason=reason(error))
+        os.close(self._folder)
+        os.close(self._life)
+        self._folder = self._life = -1
 
-    def _make(self) -> None:
+    def _open(self) -> None:
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        with opened_folder(SPOOL, self._volume.fd) as spool, _locked(spool):
+        with opened_folder(SPOOL, self.volume.fd) as spool, spool_lock(spool):
             make_folder(name, spool)
             folder = os.open(name, FOLDER_FLAGS, dir_fd=spool)
             try:
                 life = new_file(LOCK, folder)
+                os.fsync(spool)
             except OSError:
                 os.close(folder)
+                discard_file(f"{name}/{LOCK}", spool)
                 os.rmdir(name, dir_fd=spool)
                 raise
             fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._name, self._folder, self._life = name, folder, life
+        self._closing = False
+        self._keeper = threading.Thread(target=self._keep, name="spool", daemon=True)
+        self._keeper.start()
 
+    def _make_one(self) -> Slot:
+        """Make a slot while its instance waits."""
+        with refusals("create a spool file"):
+            slot = self._make()
+        try:
+            self.volume.flush(self._folder)
+        except StorageUnavailableError:
+            self.drop(slot)
+            raise
+        return slot
 
-def _remove_if_dead(name: str, spool: int) -> bool:
-    """Remove one entry of the spool unless a living process holds it; tell whether it was a dead process's folder."""
-    try:
-        if not stat.S_ISDIR(os.stat(name, dir_fd=spool, follow_symlinks=False).st_mode):
-            discard_file(name, spool)
-            return False
-        with opened_folder(name, spool) as folder:
-            if _is_held(folder):
-                return False
-            _empty(folder)
-            os.rmdir(name, dir_fd=spool)
-    except FileNotFoundError:
-        return False  # its process is closing just now and was faster
-    except OSError as error:
-        log.warning("spool.not_swept", reason=reason(error))
-        return False
-    return True
+    def _make(self) -> Slot:
+        name = f"{next(self._names)}.part"
+        return Slot(name, new_file(name, self._folder))
 
+    # The keeper's thread.
 
-def _is_held(folder: int) -> bool:
-    try:
-        life = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    except FileNotFoundError:
-        return False  # its process died while it made the folder
-    try:
-        fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(life)
-    return False
+    def _keep(self) -> None:
+        while self._wait():
+            try:
+                self._settle()
+            except StorageUnavailableError as error:
+                log.warning("spool.not_settled", reason=str(error))
+                with self._turn:
+                    self._turn.wait_for(lambda: self._closing, RETRY_AFTER)
 
+    def _wait(self) -> bool:
+        """Wait until there is something to do; return False when the spool closes."""
+        with self._turn:
+            while not self._closing and 2 * len(self._ready) >= self._wanted:
+                patience = self._kept_since + SETTLE_AFTER - monotonic() if self._kept else None
+                if patience is not None and patience <= 0:
+                    break
+                self._turn.wait(patience)
+            return not self._closing
 
-def _empty(folder: int) -> None:
-    for name in names_in(folder):
-        os.unlink(name, dir_fd=folder)
+    def _settle(self, *, make: bool = True) -> None:
+        """Flush the volume once, for the new names of what was kept and for those of new slots."""
+        with self._turn:
+            kept, self._kept = self._kept, []
+            lacking = self._wanted - len(self._ready) if make else 0
+        made: list[Slot] = []
+        refused: OSError | None = None
+        try:
+            made.extend(self._make() for _ in range(lacking))
+        except OSError as error:  # a full volume must not keep the others from being settled
+            refused = error
+        try:
+            if kept or made:
+                self.volume.check_trusted()
+                self.volume.flush_all()
+        except StorageUnavailableError:
+            for slot in made:
+                self.drop(slot)
+            self._stuck = self._stuck or bool(kept)
+            raise
+        with self._turn:
+            self._ready.extend(made)
+        for name, failures in kept:
+            if failures == self.volume.failures:
+                discard_file(name, self._folder)
+            else:
+                self._stuck = True
+        if refused is not None:
+            raise StorageUnavailableError(f"cannot create a spool file: {reason(refused)}") from refused
 
 
 @contextmanager
-def _locked(spool: int) -> Iterator[None]:
-    """Hold the spool's lock, so that no half-made folder is taken for a dead one."""
+def spool_lock(spool: int) -> Iterator[None]:
+    """Hold the lock of the open spool folder, so that no half-made folder is taken for a dead one."""
     lock = open_or_make(LOCK, spool)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,7 @@
 Layout under the root::
 
     .dicom-node-archive              the marker: proves that the volume is mounted
-    spool/<process>/<n>.part         being received
+    spool/<process>/<n>.part         being received, or kept a moment ago
     objects/<2 hex>/<sha256>.dcm     kept; the name is the SHA-256 of the data set bytes, without preamble and file meta
     journal/journal.jsonl            human decisions and releases
     use.lock, node.lock              who works with it
@@ -14,19 +14,23 @@ and nothing of a peer's is in a path.
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from dicom_node.archive.claims import Claims
 from dicom_node.archive.files import FOLDER_FLAGS, FOLDER_MODE, make_folder, names_in, opened_folder, reason, refusals
+from dicom_node.archive.incoming import Incoming
 from dicom_node.archive.journal import JOURNAL, Journal
+from dicom_node.archive.salvage import sweep
 from dicom_node.archive.space import MARKER, SPOOL, Volume, write_marker
-from dicom_node.archive.spool import Incoming, Spool
+from dicom_node.archive.spool import Spool
 from dicom_node.dicom.facts import Provenance
-from dicom_node.dicom.part10 import build_preamble_and_meta, read_meta
+from dicom_node.dicom.part10 import Seal, build_preamble_and_meta, read_meta
 from dicom_node.errors import ObjectDamagedError, OperatorError, StorageUnavailableError, UnreadableInstanceError
 from dicom_node.logs import get_logger
 
@@ -60,6 +64,16 @@ class StoredObject:
     """Bytes of the file: preamble, file meta and data set."""
 
 
+class Placed(Enum):
+    """What became of a sealed file that was to be an object."""
+
+    NEW = auto()
+    BEFORE = auto()
+    """The object was there."""
+    REPAIRED = auto()
+    """The object was there, damaged, and was replaced."""
+
+
 def object_name(digest: str) -> str:
     """Return the path of an object relative to the archive's root. Raises ValueError unless given 64 hex digits."""
     if not _DIGEST.fullmatch(digest):
@@ -76,8 +90,6 @@ class LocalArchive:
         self._spool = Spool(volume)
         with refusals("open the folder of objects"):
             self._objects = os.open(OBJECTS, FOLDER_FLAGS, dir_fd=volume.fd)
-        self._durable_shelves: set[str] = set()
-        self._doubtful: set[str] = set()
         self.journal = Journal(volume)
         self.claims = Claims(volume)
 
@@ -104,7 +116,7 @@ class LocalArchive:
 
     @classmethod
     def open(cls, root: Path, *, min_free_bytes: int, expected_id: str | None = None) -> Self:
-        """Open an archive and remove the spool files that dead processes left.
+        """Open an archive and settle what dead processes left in the spool.
 
         ``min_free_bytes`` of the volume are kept free. Raises StorageUnavailableError without the archive's marker,
         or when it is not that of ``expected_id``: then the volume is not mounted, or another one is.
@@ -116,7 +128,7 @@ class LocalArchive:
             volume.close()
             raise
         try:
-            archive._spool.sweep()
+            archive.sweep()
         except StorageUnavailableError as error:
             log.warning("spool.not_swept", reason=str(error))  # a read-only volume still serves what it has
         return archive
@@ -141,6 +153,14 @@ class LocalArchive:
         os.close(self._objects)
         self._volume.close()
 
+    def sweep(self) -> int:
+        """Make objects of the whole instances that dead processes left in the spool and remove the rest.
+
+        Returns how many became objects; they are not in the index yet. Raises StorageUnavailableError.
+        """
+        with refusals("sweep the spool"):
+            return sweep(self._volume, self._salvage)
+
     def check(self) -> None:
         """Raise StorageUnavailableError when an instance could not be received now."""
         self._volume.check()
@@ -159,28 +179,28 @@ class LocalArchive:
         """
         self._volume.check()
         head = build_preamble_and_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, provenance)
-        return self._spool.incoming(head)
+        return Incoming(self._spool, head)
 
     def keep(self, incoming: Incoming) -> Kept:
-        """Give a received file its final name; when this returns, its bytes and its name survive a power loss.
+        """Take custody of a received file; when this returns it is an object and survives a power loss.
 
-        The spool file is used up, whatever happens. An object with these bytes that is there already stays as it is,
-        unless its size is wrong or it cannot be read: then the received file takes its place.
+        Its bytes were flushed, its name among the objects is flushed a little later: until then the slot of the spool
+        is what survives. The incoming file is used up, whatever happens. An object with these bytes that is there
+        already stays as it is, unless its size is wrong or it cannot be read: then the received file takes its place.
         Raises StorageUnavailableError, and nothing is promised then.
         """
         with incoming:
             self._volume.check_trusted()
-            failures, digest = self._volume.failures, incoming.digest
-            incoming.flush()
-            with refusals("keep an object"):
-                self._make_shelf(digest[:2])
-                with opened_folder(digest[:2], self._objects) as shelf:
-                    new = self._place(incoming, digest, shelf)
-                    self._flush_name(digest, shelf)
+            failures = self._volume.failures
+            seal = incoming.seal()
             if self._volume.failures != failures:
                 # Another association's failed flush may have dropped the very pages that ours reported as written.
                 raise StorageUnavailableError("another flush to the archive's volume failed meanwhile")
-            return Kept(digest, incoming.size, new)
+            with refusals("keep an object"):
+                new = self._place(incoming.name, self._spool.folder, seal)
+            if new is not Placed.BEFORE:
+                self._spool.settle(incoming.hand_over(), failures)
+            return Kept(seal.digest, seal.size, new is Placed.NEW)
 
     def open_object(self, digest: str) -> BinaryIO:
         """Open an object for reading, at its preamble; ``dicom.part10.read_meta`` tells where the data set begins.
@@ -209,47 +229,46 @@ class LocalArchive:
                     found = _objects_on(shelf, name)
                 yield from found
 
-    def _make_shelf(self, name: str) -> None:
-        """Make the folder of a digest's first two hex digits durable, the first time this process uses it."""
-        if name not in self._durable_shelves:
-            make_folder(name, self._objects)
-            try:
-                self._volume.flush(self._objects)
-            except StorageUnavailableError:
-                with suppress(OSError):  # so that it is made anew; one that is in use stays
-                    os.rmdir(name, dir_fd=self._objects)
-                raise
-            self._durable_shelves.add(name)
-
-    def _place(self, incoming: Incoming, digest: str, shelf: int) -> bool:
-        name = f"{digest}{_SUFFIX}"
+    def _place(self, name: str, folder: int, seal: Seal) -> Placed:
+        """Give a sealed file of an open folder the name of its object, in memory. Raises OSError."""
+        target = f"{seal.digest[:2]}/{seal.digest}{_SUFFIX}"
         try:
-            incoming.link(name, shelf)
+            self._link(name, folder, target)
         except FileExistsError:
-            if digest in self._doubtful:
-                incoming.replace(name, shelf)
-            elif not self._has_whole(digest, incoming.size):
-                incoming.replace(name, shelf)
-                log.warning("object.repaired", digest=digest)
-            return False
-        return True
+            if self._has_whole(seal):
+                return Placed.BEFORE
+            again = f"{name}.{secrets.token_hex(4)}"
+            os.link(name, again, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.replace(again, target, src_dir_fd=folder, dst_dir_fd=self._objects)
+            log.warning("object.repaired", digest=seal.digest)
+            return Placed.REPAIRED
+        return Placed.NEW
 
-    def _flush_name(self, digest: str, shelf: int) -> None:
-        """Make the name durable, also one that another association made a moment ago and may not have flushed yet."""
+    def _link(self, name: str, folder: int, target: str) -> None:
         try:
-            self._volume.flush(shelf)
-        except StorageUnavailableError:
-            # The name may be in memory only, where the next flush would not write it: it must be made anew first.
-            self._doubtful.add(digest)
-            raise
-        self._doubtful.discard(digest)
+            os.link(name, target, src_dir_fd=folder, dst_dir_fd=self._objects, follow_symlinks=False)
+        except FileNotFoundError:  # the first object of its shelf
+            make_folder(target[:2], self._objects)
+            os.link(name, target, src_dir_fd=folder, dst_dir_fd=self._objects, follow_symlinks=False)
 
-    def _has_whole(self, digest: str, size: int) -> bool:
+    def _salvage(self, name: str, folder: int, seal: Seal) -> None:
+        """Make a dead process's sealed slot an object, under a name that was not made before: see `sweep`."""
+        target = f"{seal.digest[:2]}/{seal.digest}{_SUFFIX}"
+        with suppress(FileNotFoundError):
+            if os.path.samestat(
+                os.stat(name, dir_fd=folder, follow_symlinks=False),
+                os.stat(target, dir_fd=self._objects, follow_symlinks=False),
+            ):
+                # The flush of this very name may have failed: it would be in memory only, where no flush finds it.
+                os.unlink(target, dir_fd=self._objects)
+        self._place(name, folder, seal)
+
+    def _has_whole(self, seal: Seal) -> bool:
         """Tell whether the object can be read and holds as many data set bytes as it should."""
         try:
-            with self.open_object(digest) as file:
+            with self.open_object(seal.digest) as file:
                 start = read_meta(file).data_set_offset
-                return file.seek(0, os.SEEK_END) - start == size
+                return file.seek(0, os.SEEK_END) - start == seal.size
         except (OSError, ObjectDamagedError, StorageUnavailableError, UnreadableInstanceError):
             return False
 

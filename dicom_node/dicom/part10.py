@@ -1,6 +1,7 @@
 """Part 10 files: the preamble and file meta the node writes, and the reading of its own and of others' (PS3.10 7.1)."""
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,22 @@ _LONGEST_TEXT = 128
 _TIME = "1970-01-01T00:00:00.000000+00:00"
 """Stands for the time of receipt, which has this length always."""
 
+# The end of the provenance's JSON, in a fixed width: it is written when the rest of the file is there.
+_SEAL = b'"size":%15d,"sha256":"%64b"}'
+_UNSEALED = _SEAL % (0, b"")
+_SEAL_LENGTH = len(_UNSEALED)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What the node knows of a data set once its last byte is here; the file meta of a whole instance tells it."""
+
+    size: int
+    """Bytes of the data set."""
+    digest: str
+    """SHA-256 of the data set bytes, in hex."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
@@ -43,6 +60,8 @@ class Meta:
     transfer_syntax_uid: str
     provenance: Provenance | None
     """None in a file this node did not write."""
+    seal: Seal | None
+    """None in a file this node did not write."""
     data_set_offset: int
     """Bytes from the start of the file to the first byte of the data set."""
 
@@ -50,7 +69,7 @@ class Meta:
 def build_preamble_and_meta(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance
 ) -> bytes:
-    """Return what stands before the data set in the node's files.
+    """Return what stands before the data set in the node's files, not sealed yet.
 
     A preamble of zeros, the prefix and the file meta group: the UIDs, this implementation, the AE titles of the
     sender (0002,0016) and of the node (0002,0018), and the whole provenance under `PROVENANCE_UID`. An AE title that
@@ -75,6 +94,11 @@ def build_preamble_and_meta(
         )
     )
     return _BEGINNING + len(elements).to_bytes(4, "little") + elements
+
+
+def sealed(preamble_and_meta: bytes, seal: Seal) -> bytes:
+    """Return the preamble and file meta, as ``build_preamble_and_meta`` makes them, with a seal, in the same length."""
+    return preamble_and_meta[:-_SEAL_LENGTH] + _SEAL % (seal.size, seal.digest.encode("ascii"))
 
 
 def read_meta(file: BinaryIO) -> Meta:
@@ -125,11 +149,15 @@ def read_meta(file: BinaryIO) -> Meta:
     transfer_syntax_uid = _uid(values, 0x0010)
     if not transfer_syntax_uid:
         raise UnreadableInstanceError("file meta names no usable Transfer Syntax UID (0002,0010)")
+    provenance, seal = None, None
+    if _uid(values, 0x0100) == PROVENANCE_UID and 0x0102 in values:
+        provenance, seal = _provenance_and_seal(values[0x0102])
     return Meta(
         sop_class_uid=_uid(values, 0x0002),
         sop_instance_uid=_uid(values, 0x0003),
         transfer_syntax_uid=transfer_syntax_uid,
-        provenance=_provenance(values[0x0102]) if _uid(values, 0x0100) == PROVENANCE_UID and 0x0102 in values else None,
+        provenance=provenance,
+        seal=seal,
         data_set_offset=offset,
     )
 
@@ -191,18 +219,18 @@ def _ae_element(element: int, title: str) -> bytes:
 
 
 def _json(record: dict[str, str]) -> bytes:
-    text = json.dumps(record, separators=(",", ":")).encode("ascii")
-    return text + b" " * (len(text) % 2)
+    text = json.dumps(record, separators=(",", ":")).encode("ascii")[:-1] + b","
+    return text + b" " * ((len(text) + _SEAL_LENGTH) % 2) + _UNSEALED
 
 
-def _provenance(value: bytes) -> Provenance | None:
-    """Return the provenance an element of the node's own holds, or None when it is not what the node writes."""
+def _provenance_and_seal(value: bytes) -> tuple[Provenance | None, Seal | None]:
+    """Return what an element of the node's own holds; None each when it is not what the node writes."""
     try:
         record = json.loads(value)
         received_at = datetime.fromisoformat(record["received_at"])
         if received_at.tzinfo is None:
-            return None
-        return Provenance(
+            return None, None
+        provenance = Provenance(
             calling_ae=str(record["calling_ae"]),
             called_ae=str(record["called_ae"]),
             peer_address=str(record["peer_address"]),
@@ -210,8 +238,11 @@ def _provenance(value: bytes) -> Provenance | None:
             implementation_uid=str(record["implementation_uid"]),
             implementation_version=str(record["implementation_version"]),
         )
+        size, digest = record.get("size"), record.get("sha256")
+        whole = isinstance(size, int) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
+        return provenance, Seal(size, digest) if whole else None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
+        return None, None
 
 
 def _uid(values: dict[int, bytes], element: int) -> str:

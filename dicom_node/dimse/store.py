@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dicom_node.archive.spool import Incoming
+from dicom_node.archive.incoming import Incoming
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.uids import is_uid

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from dicom_node.accreditation.derive import Derivation, derive
 from dicom_node.accreditation.units import Registry
 from dicom_node.archive.files import refusals
-from dicom_node.archive.spool import Incoming
+from dicom_node.archive.incoming import Incoming
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance, ReadInstance
 from dicom_node.dicom.header import read_instance

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dicom_node.archive import linux
 from dicom_node.archive.store import LocalArchive
 from tests.archives import begin
 
 CALLS = (
-    "open", "close", "mkdir", "chmod", "fchmod", "write", "writev", "fsync", "link", "replace", "unlink", "rmdir",
-    "ftruncate",
+    "open", "close", "mkdir", "chmod", "fchmod", "write", "pwritev", "fsync", "fdatasync", "link", "replace", "unlink",
+    "rmdir", "ftruncate",
 )  # fmt: skip
 DATA = bytes(range(256)) * 20
 
@@ -48,8 +49,8 @@ def kill_at(step: int, *, after: bool, note: Callable[[str], object]) -> None:
     """Make the process kill itself at its ``step``-th system call from now."""
     count = itertools.count(1)
 
-    def watched(name: str) -> Callable[..., Any]:
-        call = getattr(os, name)
+    def watched(module: Any, name: str) -> Callable[..., Any]:
+        call = getattr(module, name)
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             at = next(count)
@@ -66,7 +67,8 @@ def kill_at(step: int, *, after: bool, note: Callable[[str], object]) -> None:
         return wrapped
 
     for name in CALLS:
-        setattr(os, name, watched(name))
+        setattr(os, name, watched(os, name))
+    linux.sync_filesystem = watched(linux, "sync_filesystem")
 
 
 def killed_child(root: Path, step: int, *, after: bool) -> None:

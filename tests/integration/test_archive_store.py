@@ -5,7 +5,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicom_node.archive import spool
+from dicom_node.archive import incoming as incoming_module
+from dicom_node.archive import linux
 from dicom_node.archive.space import MARKER
 from dicom_node.archive.store import LocalArchive, object_name
 from dicom_node.archive.verify import rehash
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.errors import ObjectDamagedError, OperatorError, StorageUnavailableError
-from tests.archives import PROVENANCE, begin, files_under, store, umask
+from tests.archives import PROVENANCE, begin, files_under, received_files, store, umask
 
 DATA = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100" + bytes(5000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -49,7 +50,7 @@ def test_what_was_received_is_kept_byte_for_byte_behind_our_own_header(archive: 
         file.seek(meta.data_set_offset)
         assert file.read() == DATA
     assert meta.provenance == PROVENANCE
-    assert files_under(root / "spool") == []
+    assert received_files(root) == []
 
 
 def test_the_same_bytes_again_write_nothing_and_the_first_file_stays(archive: LocalArchive, root: Path) -> None:
@@ -60,8 +61,9 @@ def test_the_same_bytes_again_write_nothing_and_the_first_file_stays(archive: Lo
 
     assert not again.new
     second = (root / object_name(DIGEST)).stat()
-    assert (first.st_ino, first.st_mtime_ns, second.st_nlink) == (second.st_ino, second.st_mtime_ns, 1)
-    assert files_under(root / "spool") == []
+    assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
+    assert len(files_under(root / "objects")) == 1
+    assert received_files(root) == []
 
 
 def test_other_content_under_the_same_uid_is_another_file(archive: LocalArchive) -> None:
@@ -98,7 +100,7 @@ def test_a_discarded_instance_leaves_nothing_and_discarding_twice_is_harmless(
     incoming.discard()
     with begin(archive) as other:
         other.write(DATA)
-    assert files_under(root / "spool") == []
+    assert received_files(root) == []
     assert files_under(root / "objects") == []
 
 
@@ -117,8 +119,9 @@ def test_the_header_can_be_read_before_the_instance_is_kept(archive: LocalArchiv
         with file:
             file.seek(start)
             assert (file.read(), length) == (DATA, len(DATA))
-            assert read_meta(file).data_set_offset == start
         archive.keep(incoming)
+    with archive.open_object(DIGEST) as file:
+        assert read_meta(file).data_set_offset == start
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,13 +129,13 @@ def test_the_header_can_be_read_before_the_instance_is_kept(archive: LocalArchiv
 def test_bytes_and_digest_are_right_however_little_the_system_takes_at_once(
     archive: LocalArchive, pieces: list[bytes], taken: int
 ) -> None:
-    writev = os.writev
+    pwritev = os.pwritev
 
-    def short_writev(fd: int, views: list[memoryview]) -> int:
-        return writev(fd, [views[0][:taken]])
+    def short_pwritev(fd: int, views: list[memoryview], at: int) -> int:
+        return pwritev(fd, [views[0][:taken]], at)
 
     with pytest.MonkeyPatch.context() as patch, begin(archive) as incoming:
-        patch.setattr(os, "writev", short_writev)
+        patch.setattr(os, "pwritev", short_pwritev)
         incoming.write(*map(memoryview, pieces))
         incoming.write(*map(bytearray, pieces))
         kept = archive.keep(incoming)
@@ -163,7 +166,7 @@ def test_sixteen_associations_with_the_same_bytes_make_one_object(archive: Local
     assert sum(new) == 1
     assert [stored.digest for stored in archive.objects()] == [DIGEST]
     assert rehash(archive, DIGEST) == len(DATA)
-    assert files_under(root / "spool") == []
+    assert received_files(root) == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "longer", "emptied", "link", "no header"])
@@ -181,7 +184,8 @@ def test_a_damaged_object_is_replaced_when_its_bytes_come_again(archive: LocalAr
 
     assert not path.is_symlink()
     assert path.read_bytes() == whole
-    assert files_under(root / "spool") == []
+    archive._spool._settle()
+    assert received_files(root) == []
 
 
 def test_objects_are_listed_in_order_and_strangers_are_passed_over(archive: LocalArchive, root: Path) -> None:
@@ -214,31 +218,43 @@ def test_an_object_that_is_not_there_is_reported_as_missing(archive: LocalArchiv
         archive.open_object("../../etc/passwd")
 
 
-def test_every_step_is_durable_before_the_next(archive: LocalArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_is_durable_before_it_gets_its_name_and_that_before_its_slot_goes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
+    settled = threading.Event()
 
-    def note(name: str) -> None:
-        call = getattr(os, name)
+    def note(module: Any, name: str, word: Callable[[Any], str]) -> None:
+        call = getattr(module, name)
 
         def noted(first: Any, *rest: Any, **named: Any) -> Any:
-            of = ""
-            if name == "fsync":
-                of = " folder" if stat.S_ISDIR(os.fstat(first).st_mode) else " file"
-            steps.append(name + of)
-            return call(first, *rest, **named)
+            done = call(first, *rest, **named)
+            if word(first):
+                steps.append(word(first))
+            if steps[-1:] == ["give up slot"]:
+                settled.set()
+            return done
 
-        monkeypatch.setattr(os, name, noted)
+        monkeypatch.setattr(module, name, noted)
 
-    for name in ("fsync", "link", "unlink", "mkdir"):
-        note(name)
+    archive = LocalArchive.create(root, min_free_bytes=0)
+    note(os, "fsync", lambda fd: "flush folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "flush file")
+    note(os, "fdatasync", lambda fd: "flush file")
+    note(os, "link", lambda name: "name object")
+    note(os, "unlink", lambda name: "give up slot" if str(name).endswith(".part") else "")
+    note(linux, "sync_filesystem", lambda fd: "flush volume")
     with begin(archive) as incoming:
         incoming.write(DATA)
+        made = list(steps)
         steps.clear()
         archive.keep(incoming)
-    assert steps == ["fsync file", "mkdir", "fsync folder", "link", "fsync folder", "unlink"]
-    steps.clear()
-    store(archive, DATA)
-    assert steps == ["fsync file", "link", "fsync folder", "unlink"]
+    assert settled.wait(10)
+    # The spool's folder with its lock, the first slot; the slots made ahead are the keeper's.
+    assert made[:2] == ["flush folder", "flush folder"]
+    own = [step for step in steps if step != "flush volume"]
+    assert own == ["flush file", "name object", "give up slot"]
+    assert "flush volume" in steps[steps.index("name object") : steps.index("give up slot")]
+    archive.close()
 
 
 def test_a_new_archive_is_made_in_a_missing_or_empty_folder_only(tmp_path: Path) -> None:
@@ -304,14 +320,14 @@ def test_the_free_space_is_looked_at_before_and_during_an_instance(
             begin(greedy)
         with pytest.raises(StorageUnavailableError, match="less than its reserve"):
             greedy.check()
-    monkeypatch.setattr(spool, "ROOM_EVERY", 1000)
+    monkeypatch.setattr(incoming_module, "ROOM_EVERY", 1000)
     incoming = begin(archive)
     incoming.write(bytes(999))
     free = archive.free_bytes()
     monkeypatch.setattr(archive._volume, "min_free_bytes", free * 2)
     with pytest.raises(StorageUnavailableError, match="less than its reserve"):
         incoming.write(b"x")
-    assert files_under(root / "spool") == []
+    assert received_files(root) == []
     with pytest.raises(StorageUnavailableError, match="gone"):
         incoming.write(b"x")
     with pytest.raises(StorageUnavailableError, match="gone"):
@@ -326,23 +342,73 @@ def test_spool_files_of_a_living_process_are_let_be_and_those_of_a_closed_one_ar
         incoming.write(DATA)
         with LocalArchive.open(root, min_free_bytes=0) as other:
             begin(other).write(DATA)
-            assert len(files_under(root / "spool")) == 2
-        assert len(files_under(root / "spool")) == 1
+            assert len(received_files(root)) == 2
+        assert len(received_files(root)) == 1
         assert living.keep(incoming).new
     living.close()
     assert [path.name for path in (root / "spool").iterdir()] == ["lock"]
 
 
-def test_what_a_dead_process_left_in_the_spool_is_removed_at_the_next_start(archive: LocalArchive, root: Path) -> None:
+def test_what_a_dead_process_was_receiving_is_removed_at_the_next_start(archive: LocalArchive, root: Path) -> None:
     dead = root / "spool" / "4711-0badcafe"
     dead.mkdir()
     (dead / "lock").touch()
     (dead / "1.part").write_bytes(DATA)
+    (dead / "2.part").touch()
     half_made = root / "spool" / "4712-0badcafe"
     half_made.mkdir()
     (root / "spool" / "probe-00000000").touch()
-    with LocalArchive.open(root, min_free_bytes=0):
+    with LocalArchive.open(root, min_free_bytes=0) as other:
         assert [path.name for path in (root / "spool").iterdir()] == ["lock"]
+        assert list(other.objects()) == []
+
+
+@pytest.mark.parametrize("named", ["not", "by itself", "by another", "damaged"])
+def test_what_a_dead_process_kept_is_an_object_at_the_next_start(root: Path, tmp_path: Path, named: str) -> None:
+    with LocalArchive.create(root, min_free_bytes=0) as archive:
+        with begin(archive) as incoming:
+            incoming.write(DATA)
+            archive.keep(incoming)
+        sealed = (root / object_name(DIGEST)).read_bytes()
+    path = root / object_name(DIGEST)
+    dead = root / "spool" / "4711-0badcafe"
+    dead.mkdir()
+    if named == "by itself":
+        (dead / "1.part").hardlink_to(path)
+    else:
+        (dead / "1.part").write_bytes(sealed)
+    if named == "not":
+        path.unlink()
+    if named == "damaged":
+        path.write_bytes(sealed[:-1])
+    with LocalArchive.open(root, min_free_bytes=0) as archive:
+        assert [path.name for path in (root / "spool").iterdir()] == ["lock"]
+        assert [stored.digest for stored in archive.objects()] == [DIGEST]
+        assert rehash(archive, DIGEST) == len(DATA)
+        assert path.read_bytes() == sealed
+
+
+@pytest.mark.parametrize("torn", ["cut", "longer", "changed", "headless", "no seal"])
+def test_a_slot_that_a_power_cut_tore_is_no_object(root: Path, torn: str) -> None:
+    with LocalArchive.create(root, min_free_bytes=0) as archive:
+        store(archive, DATA)
+        path = root / object_name(DIGEST)
+        sealed = path.read_bytes()
+        path.unlink()
+    dead = root / "spool" / "4711-0badcafe"
+    dead.mkdir()
+    (dead / "1.part").write_bytes(
+        {
+            "cut": sealed[:-1],
+            "longer": sealed + b"\0",
+            "changed": sealed[:-1] + b"\1",
+            "headless": bytes(len(sealed) - len(DATA)) + DATA,
+            "no seal": sealed.replace(DIGEST.encode(), b" " * 64),
+        }[torn]
+    )
+    with LocalArchive.open(root, min_free_bytes=0) as archive:
+        assert [path.name for path in (root / "spool").iterdir()] == ["lock"]
+        assert list(archive.objects()) == []
 
 
 def test_a_spool_folder_that_cannot_be_swept_does_not_stop_the_start(archive: LocalArchive, root: Path) -> None:
