@@ -4,14 +4,13 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import file_digest, sha256
 
 from dicom_node.archive.files import discard_file, names_in, opened_folder, reason
 from dicom_node.archive.space import SPOOL, Volume
 from dicom_node.archive.spool import LOCK, spool_lock
 from dicom_node.dicom.part10 import Seal, read_meta
-from dicom_node.errors import StorageUnavailableError, UnreadableInstanceError
+from dicom_node.errors import UnreadableInstanceError
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -68,15 +67,16 @@ def _sweep_folder(name: str, spool: int, volume: Volume, place: Place) -> int:
 
 def _seal_of(name: str, folder: int) -> Seal | None:
     """Return the seal of a slot whose bytes are those it tells of; None for any other file."""
-    with suppress(UnreadableInstanceError):
-        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb") as file:
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb") as file:
+        try:
             meta = read_meta(file)
-            length = file.seek(0, os.SEEK_END) - meta.data_set_offset
-            if meta.seal is None or meta.seal.size != length:
-                return None
-            file.seek(meta.data_set_offset)
-            return meta.seal if file_digest(file, sha256).hexdigest() == meta.seal.digest else None
-    return None
+        except UnreadableInstanceError:
+            return None
+        length = file.seek(0, os.SEEK_END) - meta.data_set_offset
+        if meta.seal is None or meta.seal.size != length:
+            return None
+        file.seek(meta.data_set_offset)
+        return meta.seal if file_digest(file, sha256).hexdigest() == meta.seal.digest else None
 
 
 def _is_held(folder: int) -> bool:

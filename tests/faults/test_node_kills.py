@@ -12,6 +12,7 @@ import pydicom
 import pytest
 
 from tests import raw_peer
+from tests.archives import received_files
 from tests.factories import encode, make_mg, new_uid
 from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import EXPLICIT, MAMMOGRAM, RawPeer
@@ -89,4 +90,4 @@ def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: 
     lost = {uid for uid, digest in acknowledged.digests.items() if rows.get(uid) != digest or digest not in objects}
     assert lost == set()
     assert set(rows.values()) == set(objects)
-    assert not list((node.data / "spool").rglob("*.part"))
+    assert received_files(node.data) == []

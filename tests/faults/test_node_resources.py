@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import raw_peer
+from tests.archives import received_files
 from tests.factories import encode, make_mg
 from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, VERIFICATION, RawPeer
@@ -27,10 +28,6 @@ def memory(node: LiveNode, line: str) -> int:
         if text.startswith(line):
             return int(text.split()[1]) * 1024
     raise AssertionError(line)
-
-
-def spool_files(node: LiveNode) -> list[Path]:
-    return list((node.data / "spool").rglob("*.part"))
 
 
 def send(peer: RawPeer, **options: int) -> int:
@@ -90,7 +87,7 @@ def test_a_full_disk_is_answered_and_the_association_goes_on(tmp_path: Path, sma
         assert send(peer) == 0xA700
         peer.send(raw_peer.message(3, raw_peer.echo_request()))
         assert peer.read_response()[0].status == 0
-        assert not list((small_volume / "data" / "spool").rglob("*.part"))
+        assert received_files(small_volume / "data") == []
         ballast.unlink()
         assert send(peer) == 0
 
@@ -99,7 +96,7 @@ def test_a_data_set_over_the_limit_is_refused_and_leaves_nothing(tmp_path: Path)
     config = CONFIG.replace("[storage]", '[node.limits]\nmax_data_set = "1 MiB"\n\n[storage]')
     with live_node(tmp_path, config=config) as node, RawPeer(node.port, contexts=CONTEXTS) as peer:
         assert send(peer, rows=1024, columns=1024) == 0xA700
-        assert spool_files(node) == []
+        assert received_files(node.data) == []
         assert send(peer) == 0
 
 
@@ -115,7 +112,7 @@ def test_a_uid_that_is_none_or_another_is_refused(tmp_path: Path, uid: str, stat
         truncated = encode(make_mg(sop_instance_uid="1.2.840.99.2"))[:-7]
         peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.840.99.2"), truncated))
         assert peer.read_response()[0].status & 0xF000 == 0xC000
-        assert spool_files(node) == []
+        assert received_files(node.data) == []
         assert not list((node.data / "objects").rglob("*.dcm"))
         assert send(peer) == 0
 
@@ -136,7 +133,7 @@ def test_beside_peers_that_hang_a_unit_is_served_and_a_stop_is_in_time(tmp_path:
         began = time.monotonic()
         assert node.stop() == 0
         assert time.monotonic() - began < 30
-        assert spool_files(node) == []
+        assert received_files(node.data) == []
 
 
 def test_the_node_writes_no_patient_data_but_into_index_and_files(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from tests import raw_peer
+from tests.archives import received_files
 from tests.live import LiveNode, live_node
 from tests.raw_peer import RawPeer
 from tests.recorder import Recorder
@@ -190,8 +191,7 @@ def test_nasty_files_get_some_answer_and_leave_index_and_files_in_agreement(node
     assert node.process.poll() is None
     assert send(files_of("good")[0], node.port, "-xe").returncode in (0, 1)
     assert node.stop() == 0
-    spool = [path for path in (node.data / "spool").rglob("*") if path.suffix == ".part"]
-    assert spool == []
+    assert received_files(node.data) == []
     node.start()
     deadline = time.monotonic() + 20
     while "node.recovered" not in node.log.read_text().rsplit("node.stopped", 1)[-1]:

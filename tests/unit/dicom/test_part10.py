@@ -15,8 +15,11 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.part10 import (
     IMPLEMENTATION_CLASS_UID,
     PROVENANCE_UID,
+    Meta,
+    Seal,
     build_preamble_and_meta,
     read_meta,
+    sealed,
 )
 from dicom_node.dicom.uids import is_uid
 from dicom_node.errors import UnreadableInstanceError
@@ -201,3 +204,19 @@ def test_a_peer_that_calls_itself_a_time_changes_no_time_of_receipt() -> None:
         sender = replace(sender, received_at=datetime(2026, 5, 4, 9, 0, second, tzinfo=UTC))
         head = build_preamble_and_meta(MG, "2.25.1", EXPLICIT, sender)
         assert read_meta(BytesIO(head)).provenance == sender
+
+
+def test_a_seal_is_read_back_and_changes_no_length(tmp_path: Path) -> None:
+    head = build_preamble_and_meta(MG, "2.25.1", EXPLICIT, provenance())
+    seal = Seal(5 * 1024**4, "0123456789abcdef" * 4)
+    path = tmp_path / "sealed.dcm"
+
+    def meta_of(data: bytes) -> Meta:
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            return read_meta(file)
+
+    assert meta_of(head).seal is None
+    assert len(sealed(head, seal)) == len(head)
+    assert meta_of(sealed(head, seal)).seal == seal
+    assert meta_of(sealed(head, seal)).provenance == provenance()
