@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -160,14 +159,17 @@ def test_running_out_of_open_files_refuses_and_leaves_nothing(archive: LocalArch
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
-        # What was opened ahead may still serve some.
         with pytest.raises(StorageUnavailableError, match="too many open files"):
-            for number in range(1000):
-                store(archive, b"second %d" % number)
+            store_many(archive, 1000)  # what was opened ahead still serves some
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert store(archive, b"second").new
     assert received_files(tmp_path / "archive") == []
+
+
+def store_many(archive: LocalArchive, count: int) -> None:
+    for number in range(count):
+        store(archive, b"one of many: %d" % number)
 
 
 def store_in_pieces(archive: LocalArchive, size: int) -> None:
