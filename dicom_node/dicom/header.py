@@ -5,6 +5,7 @@ one of the four UIDs that place it (SOP Class, SOP Instance, Study Instance, Ser
 Any other fault is let be: the attribute is read as far as it goes, or left out, and a flag says so.
 """
 
+import os
 from typing import BinaryIO
 
 from dicom_node.dicom.charsets import CharacterSets, character_sets
@@ -12,6 +13,7 @@ from dicom_node.dicom.facts import InstanceFacts, Provenance, ReadInstance
 from dicom_node.dicom.keys import KEYS
 from dicom_node.dicom.nested import NESTED_ATTRIBUTES, NESTED_TAGS, SEQUENCE_TAGS, Nested, tag_of
 from dicom_node.dicom.signals import to_signals
+from dicom_node.dicom.streams import ReadAt, file_part
 from dicom_node.dicom.structure import Item, Selection, check_structure
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dicom.values import Values
@@ -47,7 +49,21 @@ def read_instance(
     Raises UnreadableInstanceError when the data set is broken or lacks one of the four UIDs; the message names the
     attribute and holds nothing of the data set.
     """
-    structure = check_structure(file, start, length, transfer_syntax_uid, _SELECTION)
+    if file.seek(0, os.SEEK_END) < start + length:
+        raise UnreadableInstanceError("the file is shorter than its data set")
+    return read_data_set(b"", length, file_part(file, start), transfer_syntax_uid, provenance)
+
+
+def read_data_set(
+    head: bytes, length: int, read_at: ReadAt, transfer_syntax_uid: str, provenance: Provenance
+) -> ReadInstance:
+    """Check a data set of ``length`` bytes and read its header.
+
+    ``head`` is as much of its beginning as is in memory, none or all of it: a header of some 16 KiB is seldom longer.
+    ``read_at(offset, size)`` returns ``size`` bytes from an offset in the data set on (fewer at its end); it is asked
+    only for what is needed beyond ``head``. Raises UnreadableInstanceError as ``read_instance`` does.
+    """
+    structure = check_structure(head, length, read_at, transfer_syntax_uid, _SELECTION)
     elements = structure.elements
     values = Values(little_endian=structure.little_endian)
     sets = _character_sets(elements, values)

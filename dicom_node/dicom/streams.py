@@ -1,9 +1,17 @@
-"""Bytes of a data set, read forward: from a part of a file, or inflated from it within limits."""
+"""Bytes of a data set, looked at in windows that move forward: from a part of a file, or inflated within limits.
 
+A window is a piece of the data set in memory; what a reader passes over between two windows is not read.
+"""
+
+import os
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO
 
-_CHUNK = 64 * 1024
+ReadAt = Callable[[int, int], bytes]
+"""Returns the bytes of a data set from an offset on, as many as asked for; fewer at the end."""
+
+_CHUNK = 16 * 1024  # a header seldom has more
 
 MOST_INFLATED = 16 * 1024 * 1024
 """Bytes of a deflated data set that are looked at; a header fits many times over."""
@@ -16,69 +24,81 @@ class InflationLimitError(Exception):
     """A deflated data set goes on beyond what is looked at. Stays inside this room."""
 
 
-class FileRange:
-    """``length`` bytes of a seekable file from ``start`` on. Skipping reads nothing."""
+def file_part(file: BinaryIO, start: int) -> ReadAt:
+    """Return how to read a data set that begins at offset ``start`` of a seekable file."""
 
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
-        self.position = 0
-        """Bytes read or skipped so far."""
-        self._file = file
-        self._start = start
+    def read_at(offset: int, size: int) -> bytes:
+        file.seek(start + offset, os.SEEK_SET)
+        return file.read(size)
+
+    return read_at
+
+
+class Plain:
+    """A data set of ``length`` bytes as it is stored; its beginning may be in memory already."""
+
+    def __init__(self, head: bytes, length: int, read_at: ReadAt) -> None:
+        self._window = head[:length]
+        self._start = 0
         self._length = length
-        self._buffer = b""
-        self._at = 0
+        self._read_at = read_at
 
-    def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end."""
-        end = self._at + size
-        if end > len(self._buffer):
-            size = min(size, self._length - self.position)
-            self._file.seek(self._start + self.position)
-            self._buffer = self._file.read(min(max(size, _CHUNK), self._length - self.position))
-            self._at, end = 0, size
-        value = self._buffer[self._at : end]
-        self._at = end
-        self.position += len(value)
-        return value
+    def window(self, position: int, size: int) -> tuple[bytes, int]:
+        """Return a window and where it begins: it holds ``size`` bytes from ``position`` on, fewer at the end."""
+        if position + size > self._start + len(self._window):
+            left = max(0, self._length - position)
+            self._window = self._read_at(position, min(max(size, _CHUNK), left)) if left else b""
+            self._start = position
+        return self._window, self._start
 
-    def skip(self, size: int) -> bool:
-        """Pass over ``size`` bytes; False when there are fewer."""
-        self._at += size
-        self.position += size
-        if self._at > len(self._buffer):
-            self._buffer, self._at = b"", 0
-        return self.position <= self._length
+    def reaches(self, position: int) -> bool:
+        """Tell whether there are as many bytes."""
+        return position <= self._length
+
+    def ends_at(self, position: int) -> bool:
+        """Tell whether there are just as many bytes."""
+        return position == self._length
 
 
 class Inflated:
-    """A raw deflate stream (RFC 1951, PS3.5 A.5), inflated as it is read and no further than the limits."""
+    """A raw deflate stream (RFC 1951, PS3.5 A.5), inflated as it is looked at and no further than the limits.
 
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
-        self.position = 0
-        """Inflated bytes read or skipped so far."""
-        self._source = FileRange(file, start, length)
+    Positions never go back.
+    """
+
+    def __init__(self, head: bytes, length: int, read_at: ReadAt) -> None:
+        self._source = Plain(head, length, read_at)
+        self._taken = 0
         self._inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-        self._buffer = b""
-        self._at = 0
+        self._window = b""
+        self._start = 0
         self._left = min(MOST_INFLATED, HIGHEST_RATIO * length)
 
-    def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end. Raises InflationLimitError, zlib.error."""
-        while len(self._buffer) - self._at < size and self._inflate_more():
-            pass
-        value = self._buffer[self._at : self._at + size]
-        self._at += len(value)
-        self.position += len(value)
-        return value
+    def window(self, position: int, size: int) -> tuple[bytes, int]:
+        """Return a window as ``Plain`` does. Raises InflationLimitError, zlib.error."""
+        if position + size > self.size and self.reaches(position):
+            self._window, self._start = self._window[position - self._start :], position
+            while position + size > self.size and self._inflate_more():
+                pass
+        return self._window, self._start
 
-    def skip(self, size: int) -> bool:
-        """Pass over ``size`` bytes; False when there are fewer. Raises InflationLimitError, zlib.error."""
-        while size > 0:
-            passed = len(self.read(min(size, _CHUNK)))
-            if not passed:
+    def reaches(self, position: int) -> bool:
+        """Tell whether there are as many bytes. Raises InflationLimitError, zlib.error."""
+        while position > self.size:
+            self._start = self.size
+            self._window = b""
+            if not self._inflate_more():
                 return False
-            size -= passed
         return True
+
+    def ends_at(self, position: int) -> bool:
+        """Tell whether there are just as many bytes, once the window at ``position`` was asked for."""
+        return position == self.size
+
+    @property
+    def size(self) -> int:
+        """Bytes inflated so far."""
+        return self._start + len(self._window)
 
     @property
     def is_complete(self) -> bool:
@@ -86,14 +106,19 @@ class Inflated:
         return self._inflater.eof
 
     def _inflate_more(self) -> bool:
-        """Inflate another piece into the buffer; False at the end."""
+        """Inflate another piece into the window; False at the end."""
         if self._inflater.eof:
             return False
         if self._left == 0:
-            raise InflationLimitError
-        deflated = self._inflater.unconsumed_tail or self._source.read(_CHUNK)
+            raise InflationLimitError(f"checked up to {self.size} inflated bytes")
+        deflated = self._inflater.unconsumed_tail or self._more_deflated()
         piece = self._inflater.decompress(deflated, min(_CHUNK, self._left))
         self._left -= len(piece)
-        self._buffer = self._buffer[self._at :] + piece
-        self._at = 0
+        self._window += piece
         return bool(piece or deflated)
+
+    def _more_deflated(self) -> bytes:
+        window, start = self._source.window(self._taken, 1)
+        deflated = window[self._taken - start :]
+        self._taken += len(deflated)
+        return deflated

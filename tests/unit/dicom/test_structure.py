@@ -9,7 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_node.dicom.streams import MOST_INFLATED
+from dicom_node.dicom.header import read_instance
+from dicom_node.dicom.streams import MOST_INFLATED, file_part
 from dicom_node.dicom.structure import (
     DEEPEST,
     LONGEST_VALUE,
@@ -21,6 +22,7 @@ from dicom_node.dicom.structure import (
 from dicom_node.dicom.uids import TRANSFER_SYNTAXES
 from dicom_node.errors import UnreadableInstanceError
 from tests.factories import encode, item, make_bto, make_kos, make_mg, make_rdsr, make_sc
+from tests.unit.dicom.reading import PROVENANCE
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -38,7 +40,7 @@ UID = b"\x08\0\x18\0UI\x06\0" + b"1.2.3\0"
 
 def check(data: bytes, syntax: str = EXPLICIT, selection: Selection | None = None) -> Structure:
     arguments = () if selection is None else (selection,)
-    return check_structure(BytesIO(data), 0, len(data), syntax, *arguments)
+    return check_structure(b"", len(data), file_part(BytesIO(data), 0), syntax, *arguments)
 
 
 def deflate(data: bytes) -> bytes:
@@ -86,7 +88,7 @@ def test_without_pixel_data_the_header_ends_with_the_data() -> None:
 def test_a_data_set_is_read_at_its_offset() -> None:
     data = encode(make_mg())
     file = BytesIO(b"head" + data + b"more")
-    assert check_structure(file, 4, len(data), EXPLICIT).header_end == check(data).header_end
+    assert check_structure(b"", len(data), file_part(file, 4), EXPLICIT).header_end == check(data).header_end
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, JPEG])
@@ -117,7 +119,7 @@ def test_a_deflated_data_set_cut_anywhere_is_refused(name: str) -> None:
 def test_a_file_shorter_than_its_data_set_is_refused() -> None:
     data = encode(make_mg())
     with pytest.raises(UnreadableInstanceError, match="shorter"):
-        check_structure(BytesIO(data[:-1]), 0, len(data), EXPLICIT)
+        read_instance(BytesIO(data[:-1]), 0, len(data), EXPLICIT, PROVENANCE)
 
 
 def test_an_empty_data_set_and_an_unknown_transfer_syntax_are_refused() -> None:
@@ -138,7 +140,7 @@ def test_a_2_gib_object_is_checked_without_reading_its_pixels(tmp_path: Path) ->
     with path.open("rb") as raw:
         counting = Counting(raw)
         tracemalloc.start()
-        structure = check_structure(counting, 0, path.stat().st_size, EXPLICIT)  # type: ignore[arg-type]
+        structure = check_structure(b"", path.stat().st_size, file_part(counting, 0), EXPLICIT)  # type: ignore[arg-type]
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert structure.header_end == len(header)
@@ -262,10 +264,9 @@ def test_fragments_count_as_elements() -> None:
 def test_kept_elements_are_bounded_in_memory(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicom_node.dicom.structure.MOST_KEPT", 1_000_000)
     data = sequence(an_item(content) * 10_000) + UID
-    file = BytesIO(data)
     selection = Selection(top=frozenset({0x00081140}), nested=frozenset({0x00080018}))
     tracemalloc.start()
-    structure = check_structure(file, 0, len(data), EXPLICIT, selection)
+    structure = check_structure(b"", len(data), file_part(BytesIO(data), 0), EXPLICIT, selection)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert structure.flags == ("more than 1000000 bytes of header: the rest is not read",)
