@@ -2,7 +2,7 @@
 
 import os
 from hashlib import sha256
-from typing import BinaryIO, Self
+from typing import Self
 
 from dicom_node.archive import linux
 from dicom_node.archive.files import reason, refusals
@@ -14,6 +14,8 @@ ROOM_EVERY = 16 * 1024 * 1024
 """Bytes of one incoming file between two looks at the free space."""
 WRITE_EVERY = 1024 * 1024
 """Bytes after which the system is asked to begin to write them, so that the last flush has little left to do."""
+KEPT_IN_MEMORY = 16 * 1024
+"""Bytes of the data set's beginning that are kept: a header seldom has more."""
 _VIEWS_AT_ONCE = 1024  # IOV_MAX on Linux
 
 
@@ -39,6 +41,7 @@ class Incoming:
         self._head = head
         self._start = len(head)
         self._hash = sha256()
+        self._beginning = b""
         self._room_at = ROOM_EVERY
         self._writing_from = 0
         self._slot: Slot | None = spool.take()
@@ -73,6 +76,8 @@ class Incoming:
             at = self._write(slot, views[first : first + _VIEWS_AT_ONCE], at)
         for view in views:
             self._hash.update(view)
+            if len(self._beginning) < KEPT_IN_MEMORY:
+                self._beginning += view[: KEPT_IN_MEMORY - len(self._beginning)]
         self.size = end
         if end - self._writing_from >= WRITE_EVERY:
             linux.begin_writing(slot.file, self._start + self._writing_from, end - self._writing_from)
@@ -83,13 +88,15 @@ class Incoming:
         """Name of the file in the spool's folder. Raises StorageUnavailableError when there is none any more."""
         return self._held().name
 
-    def reader(self) -> tuple[BinaryIO, int, int]:
-        """Return the file opened for reading, the offset of the data set in it, and the data set's length so far.
+    @property
+    def beginning(self) -> bytes:
+        """The first bytes of the data set, ``KEPT_IN_MEMORY`` of them or all there are."""
+        return self._beginning
 
-        The caller closes it. Raises StorageUnavailableError.
-        """
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return bytes of the data set from an offset on, fewer at its end. Raises StorageUnavailableError."""
         with refusals("read a spool file"):
-            return os.fdopen(os.dup(self._held().file), "rb"), self._start, self.size
+            return os.pread(self._held().file, size, self._start + offset)
 
     def seal(self) -> Seal:
         """Write what stands before the data set and make the file durable.

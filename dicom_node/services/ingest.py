@@ -6,11 +6,10 @@ from datetime import date, datetime
 
 from dicom_node.accreditation.derive import Derivation, derive
 from dicom_node.accreditation.units import Registry
-from dicom_node.archive.files import refusals
 from dicom_node.archive.incoming import Incoming
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.facts import Provenance, ReadInstance
-from dicom_node.dicom.header import read_instance
+from dicom_node.dicom.header import read_data_set
 from dicom_node.errors import MismatchedInstanceError
 from dicom_node.index.engine import Index
 from dicom_node.index.record import Entry, Outcome
@@ -86,9 +85,9 @@ def ingest_instance(received: Received, *, archive: LocalArchive, indexer: Index
     discards the spool file in every case.
     """
     incoming = received.incoming
-    file, start, length = incoming.reader()
-    with file, refusals("read a spool file"):
-        read = read_instance(file, start, length, received.transfer_syntax_uid, received.provenance)
+    read = read_data_set(
+        incoming.beginning, incoming.size, incoming.read_at, received.transfer_syntax_uid, received.provenance
+    )
     if read.facts.sop_class_uid != received.sop_class_uid:
         raise MismatchedInstanceError("SOP Class UID of the data set is not that of the request")
     if read.facts.sop_instance_uid != received.sop_instance_uid:

@@ -115,13 +115,14 @@ def test_discarding_after_keeping_leaves_the_object(archive: LocalArchive) -> No
 def test_the_header_can_be_read_before_the_instance_is_kept(archive: LocalArchive) -> None:
     with begin(archive) as incoming:
         incoming.write(DATA[:100], DATA[100:])
-        file, start, length = incoming.reader()
-        with file:
-            file.seek(start)
-            assert (file.read(), length) == (DATA, len(DATA))
+        assert incoming.beginning == DATA
+        assert incoming.read_at(3, len(DATA)) == DATA[3:]
+        incoming.write(bytes(incoming_module.KEPT_IN_MEMORY))
+        assert incoming.beginning == (DATA + bytes(incoming_module.KEPT_IN_MEMORY))[: incoming_module.KEPT_IN_MEMORY]
+        assert incoming.read_at(len(DATA) - 1, 9) == DATA[-1:] + bytes(8)
         archive.keep(incoming)
-    with archive.open_object(DIGEST) as file:
-        assert read_meta(file).data_set_offset == start
+    with pytest.raises(StorageUnavailableError, match="gone"):
+        incoming.read_at(0, 1)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
