@@ -1,10 +1,10 @@
 """One instance on its way in: its bytes go to a slot of the spool, and it is sealed when the last one is here."""
 
 import os
-from hashlib import sha256
 from typing import Self
 
 from dicom_node.archive import linux
+from dicom_node.archive.digest import RunningDigest
 from dicom_node.archive.files import reason, refusals
 from dicom_node.archive.spool import Slot, Spool
 from dicom_node.dicom.part10 import Seal, sealed
@@ -40,11 +40,11 @@ class Incoming:
         self._volume = spool.volume
         self._head = head
         self._start = len(head)
-        self._hash = sha256()
         self._beginning = b""
         self._room_at = ROOM_EVERY
         self._writing_from = 0
         self._slot: Slot | None = spool.take()
+        self._digest = RunningDigest(self._slot.file, self._start, spool.digesters)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -74,11 +74,12 @@ class Incoming:
         at = self._start + self.size
         for first in range(0, len(views), _VIEWS_AT_ONCE):
             at = self._write(slot, views[first : first + _VIEWS_AT_ONCE], at)
-        for view in views:
-            self._hash.update(view)
-            if len(self._beginning) < KEPT_IN_MEMORY:
+        if self.size < KEPT_IN_MEMORY:
+            for view in views:
                 self._beginning += view[: KEPT_IN_MEMORY - len(self._beginning)]
         self.size = end
+        with refusals("read a spool file"):
+            self._digest.add(views, end)
         if end - self._writing_from >= WRITE_EVERY:
             linux.begin_writing(slot.file, self._start + self._writing_from, end - self._writing_from)
             self._writing_from = end
@@ -104,7 +105,8 @@ class Incoming:
         Raises StorageUnavailableError; a volume that fails here is no longer trusted.
         """
         slot = self._held()
-        seal = Seal(self.size, self._hash.hexdigest())
+        with refusals("read a spool file"):
+            seal = Seal(self.size, self._digest.hexdigest())
         self._write(slot, [memoryview(sealed(self._head, seal))], 0)
         self._volume.flush_data(slot.file)
         return seal
@@ -119,6 +121,7 @@ class Incoming:
         """Remove the file. Does nothing when it was handed over or discarded before."""
         slot, self._slot = self._slot, None
         if slot is not None:
+            self._digest.stop()
             self._spool.drop(slot)
 
     def _held(self) -> Slot:

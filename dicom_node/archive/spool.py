@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -63,6 +64,8 @@ class Spool:
     def __init__(self, volume: Volume) -> None:
         """Use the spool under the volume's root; nothing is made yet."""
         self.volume = volume
+        self.digesters = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="digest")
+        """Threads that are lent to what is being received, to take its digest beside it."""
         self._names = itertools.count(1)
         self._turn = threading.Condition()
         self._ready: deque[Slot] = deque()
@@ -119,6 +122,7 @@ class Spool:
                 return
             self._closing = True
             self._turn.notify()
+        self.digesters.shutdown()
         if self._keeper is not None:
             self._keeper.join()
         try:

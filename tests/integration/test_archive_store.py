@@ -418,3 +418,26 @@ def test_a_spool_folder_that_cannot_be_swept_does_not_stop_the_start(archive: Lo
     with LocalArchive.open(root, min_free_bytes=0) as other:
         assert store(other, DATA).new
     assert odd.is_dir()
+
+
+@pytest.mark.parametrize(
+    "pieces", [[700_000] * 5, [100_000] * 30, [3_000_001], [524_288, 1, 524_288], [400_000, 200_000]]
+)
+def test_the_digest_of_a_large_instance_is_right_in_whatever_pieces_it_comes(
+    archive: LocalArchive, pieces: list[int]
+) -> None:
+    parts = [os.urandom(size) for size in pieces]
+    with begin(archive) as incoming:
+        for part in parts:
+            incoming.write(part[:1000], part[1000:])
+        kept = archive.keep(incoming)
+    assert (kept.digest, kept.size) == (hashlib.sha256(b"".join(parts)).hexdigest(), sum(pieces))
+    assert rehash(archive, kept.digest) == sum(pieces)
+
+
+def test_a_large_instance_can_be_discarded_while_its_digest_is_taken(archive: LocalArchive, root: Path) -> None:
+    for _ in range(20):
+        with begin(archive) as incoming:
+            incoming.write(bytes(3_000_000))
+    assert received_files(root) == []
+    assert store(archive, DATA).new
