@@ -37,13 +37,21 @@ def reason(error: OSError) -> str:
     return _WORDS.get(error.errno) or os.strerror(error.errno)
 
 
-@contextmanager
-def refusals(doing: str) -> Iterator[None]:
+class refusals:  # noqa: N801 - read as a phrase: with refusals("open the archive")
     """Turn each refusal of the system inside the block into StorageUnavailableError: ``cannot <doing>: <reason>``."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageUnavailableError(f"cannot {doing}: {reason(error)}") from error
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Word what the system said. Raises StorageUnavailableError."""
+        if isinstance(error, OSError):
+            raise StorageUnavailableError(f"cannot {self._doing}: {reason(error)}") from error
 
 
 def new_file(name: str, folder: int) -> int:
