@@ -8,6 +8,7 @@ inflates too far, and does nothing else.
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import UID
@@ -28,6 +29,7 @@ _LONG_LENGTH_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
 _UNDEFINED = 0xFFFFFFFF
+_STRUCTS = {order: tuple(struct.Struct(order + kind) for kind in ("HH", "L", "H")) for order in "<>"}  # tag, lengths
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 
@@ -79,9 +81,13 @@ def read_elements(data: bytes, encoding: Encoding) -> tuple[Element, ...]:
 class _Reader:
     def __init__(self, data: bytes, encoding: Encoding) -> None:
         self._data = data
-        self._encoding = encoding
         self._at = 0
         self._count = 0
+        self._use(encoding)
+
+    def _use(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._tags, self._longs, self._shorts = _STRUCTS[encoding.order]
 
     def elements(self, end: int, *, depth: int, delimited: bool = False) -> tuple[Element, ...]:
         """Read elements up to ``end``, or up to the item delimitation when ``delimited``."""
@@ -91,7 +97,7 @@ class _Reader:
         while self._at < end:
             tag = self._tag(end)
             if tag == _ITEM_END and delimited:
-                self._unpack("L", end)
+                self._unpack(self._longs, end)
                 return tuple(found)
             self._count += 1
             if self._count > MOST_ELEMENTS:
@@ -110,27 +116,29 @@ class _Reader:
             # A relay that did not know the element wrote its implicit encoding as UN (PS3.5 6.2.2).
             is_sequence = _dictionary_vr(tag) == b"SQ"
         if not is_sequence:
-            return Element(tag, self._take(length, end))
+            start, self._at = self._at, self._end_of(length, end)
+            return Element(tag, self._data[start : self._at])
         outer = self._encoding
         if vr == b"UN":
-            self._encoding = Encoding(implicit=True)
+            self._use(Encoding(implicit=True))
         items = self._items(end if length == _UNDEFINED else self._end_of(length, end), depth, length == _UNDEFINED)
-        self._encoding = outer
+        self._use(outer)
         return Element(tag, b"", items)
 
     def _vr_and_length(self, tag: int, end: int) -> tuple[bytes, int]:
         if self._encoding.implicit:
-            return _dictionary_vr(tag), self._unpack("L", end)
-        vr = self._take(2, end)
+            return _dictionary_vr(tag), self._unpack(self._longs, end)
+        start, self._at = self._at, self._end_of(2, end)
+        vr = self._data[start : self._at]
         if vr in _LONG_LENGTH_VRS:
-            self._take(2, end)
-            return vr, self._unpack("L", end)
-        return vr, self._unpack("H", end)
+            self._at = self._end_of(2, end)
+            return vr, self._unpack(self._longs, end)
+        return vr, self._unpack(self._shorts, end)
 
     def _items(self, end: int, depth: int, delimited: bool) -> tuple[tuple[Element, ...], ...]:
         items: list[tuple[Element, ...]] = []
         while self._at < end:
-            tag, length = self._tag(end), self._unpack("L", end)
+            tag, length = self._tag(end), self._unpack(self._longs, end)
             if tag == _SEQUENCE_END and delimited:
                 return tuple(items)
             if tag != _ITEM:
@@ -142,27 +150,25 @@ class _Reader:
         return tuple(items)
 
     def _tag(self, end: int) -> int:
-        group, element = struct.unpack(self._encoding.order + "HH", self._take(4, end))
-        return int(group) << 16 | int(element)
+        start, self._at = self._at, self._end_of(4, end)
+        group, number = self._tags.unpack_from(self._data, start)
+        return int(group << 16 | number)
 
-    def _unpack(self, kind: str, end: int) -> int:
-        size = struct.calcsize("<" + kind)
-        return int(struct.unpack(self._encoding.order + kind, self._take(size, end))[0])
+    def _unpack(self, kind: struct.Struct, end: int) -> int:
+        start, self._at = self._at, self._end_of(kind.size, end)
+        return int(kind.unpack_from(self._data, start)[0])
 
     def _end_of(self, length: int, end: int) -> int:
         if self._at + length > end:
             raise _cut_short()
         return self._at + length
 
-    def _take(self, length: int, end: int) -> bytes:
-        start, self._at = self._at, self._end_of(length, end)
-        return self._data[start : self._at]
-
 
 def _cut_short() -> InvalidQueryError:
     return InvalidQueryError("the identifier is cut short")
 
 
+@lru_cache(maxsize=512)
 def _dictionary_vr(tag: int) -> bytes:
     key = BY_TAG.get(tag)
     if key is not None:
@@ -173,17 +179,25 @@ def _dictionary_vr(tag: int) -> bytes:
         return b"UN"
 
 
+def has_short_length(vr: str, encoding: Encoding) -> bool:
+    """Tell whether an element's length directly follows what ``element_head`` writes."""
+    return encoding.implicit or vr.encode() not in _LONG_LENGTH_VRS
+
+
+def element_head(tag: int, vr: str, encoding: Encoding) -> bytes:
+    """Encode what stands before an element's length, where ``has_short_length``."""
+    head = _STRUCTS[encoding.order][0].pack(tag >> 16, tag & 0xFFFF)
+    return head if encoding.implicit else head + vr.encode()
+
+
 def write_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes:
     """Encode one element; a value of odd length is padded as its VR wants it (PS3.5 6.2)."""
     if len(value) % 2:
         value += b"\0" if vr == "UI" else b" "
-    order, group, number = encoding.order, tag >> 16, tag & 0xFFFF
-    if encoding.implicit:
-        return struct.pack(order + "HHL", group, number, len(value)) + value
-    code = vr.encode()
-    if code in _LONG_LENGTH_VRS:
-        return struct.pack(order + "HH2sHL", group, number, code, 0, len(value)) + value
-    return struct.pack(order + "HH2sH", group, number, code, len(value)) + value
+    head = element_head(tag, vr, encoding)
+    if not has_short_length(vr, encoding):
+        return head + struct.pack(encoding.order + "HL", 0, len(value)) + value
+    return head + struct.pack(encoding.order + ("L" if encoding.implicit else "H"), len(value)) + value
 
 
 def write_sequence(tag: int, items: list[bytes], encoding: Encoding) -> bytes:

@@ -16,6 +16,8 @@ What the standard leaves open is decided here:
 import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import Literal
 
 from pydicom.datadict import dictionary_keyword, dictionary_VR
@@ -57,6 +59,11 @@ _NO_KEYS = frozenset(
 )
 
 
+_UNIQUE_KEYS = tuple(key for key in KEYS if key.type is KeyType.UNIQUE)
+
+_character_sets = lru_cache(maxsize=64)(charsets.character_sets)
+
+
 class Root(StrEnum):
     """The information model of a query."""
 
@@ -79,7 +86,7 @@ class Asked:
     items: tuple["Asked", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """A query that follows the rules."""
 
@@ -96,18 +103,22 @@ class Query:
     """Specific Character Set of the request, several values joined by a backslash; "" when it named none."""
     has_unsupported_keys: bool
 
-    @property
+    @cached_property
     def keywords(self) -> frozenset[str]:
         """Every keyword that the query matches or returns."""
         conditions = (*self.conditions, *self.instance_conditions)
         return frozenset(asked.keyword for asked in self.asked) | {condition.keyword for condition in conditions}
 
-    @property
+    @cached_property
     def descending(self) -> frozenset[str]:
         """The keywords among them that belong to instances below the level."""
         return frozenset(keyword for keyword in self.keywords if descends(keyword, self.level))
 
 
+_asked = lru_cache(maxsize=512)(Asked)  # most queries ask for the same
+
+
+@lru_cache(maxsize=512)
 def descends(keyword: str, level: Level) -> bool:
     """Tell whether a key asked at ``level`` is answered from the instances below."""
     return keyword in DESCENDING_KEYWORDS and BY_KEYWORD[keyword].level > level in {Level.STUDY, Level.SERIES}
@@ -141,14 +152,14 @@ class _Parser:
         self._block = self._private_block()
         named = elements[_CHARACTER_SET].value if _CHARACTER_SET in elements else b""
         self._character_set = named.decode("ascii", "replace").strip(" \0")
-        self._sets = charsets.character_sets(self._character_set)
+        self._sets = _character_sets(self._character_set)
 
     def parse(self) -> Query:
         conditions: list[Condition] = []
         instance_conditions: list[Condition] = []
         asked: list[Asked] = []
         unsupported = False
-        for tag, element in sorted(self._elements.items()):
+        for tag, element in sorted(self._elements.items(), key=itemgetter(0)):
             if tag in _NO_KEYS or self._is_creator(tag):
                 continue
             key = self._key(tag)
@@ -157,8 +168,8 @@ class _Parser:
                     raise InvalidQueryError(f"{key.keyword} is below the {self._level.name} level")
                 unsupported = True
                 continue
-            asked.append(Asked(tag, key.vr, key.keyword, self._asked_items(element)))
-            condition = self._condition(key, element)
+            asked.append(_asked(tag, key.vr, key.keyword, self._asked_items(element)))
+            condition = self._condition(key, element) if element.value or element.items else None
             if condition is not None:
                 (instance_conditions if descends(key.keyword, self._level) else conditions).append(condition)
         self._check_hierarchy(conditions)
@@ -246,8 +257,10 @@ class _Parser:
         return tuple(found)
 
     def _asked_items(self, element: Element) -> tuple[Asked, ...]:
+        if not element.items:
+            return ()
         found = []
-        for inner in element.items[0] if element.items else ():
+        for inner in element.items[0]:
             keyword, vr = _of_dictionary(inner.tag)
             if keyword:
                 found.append(Asked(inner.tag, vr, keyword, self._asked_items(inner)))
@@ -256,8 +269,8 @@ class _Parser:
     def _check_hierarchy(self, conditions: list[Condition]) -> None:
         """Check that every level above has its unique key with one value (PS3.4 C.4.1.2.1)."""
         by_keyword = {condition.keyword: condition.test for condition in conditions}
-        for key in KEYS:
-            if key.type is KeyType.UNIQUE and self._root.top <= key.level < self._level:
+        for key in _UNIQUE_KEYS:
+            if self._root.top <= key.level < self._level:
                 test = by_keyword.get(key.keyword)
                 if not isinstance(test, Exact) or len(test.values) != 1:
                     raise InvalidQueryError(f"{key.keyword} must have one value at the {self._level.name} level")

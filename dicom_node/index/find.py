@@ -5,34 +5,50 @@ beginning by key where the last one ended: memory stays flat, nothing is held wh
 when the query began is seen once.
 """
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select, tuple_
+from sqlalchemy import Connection, Date, Integer
+from sqlalchemy.exc import DBAPIError
 
 from dicom_node.dicom.keys import Level
-from dicom_node.dicom.matching import Condition, matches
+from dicom_node.dicom.matching import Exact, matches
 from dicom_node.dicom.query import Query
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
-from dicom_node.index.find_clauses import OF_EXAM, TABLES, columns_of, is_selective, join_above, narrow, text_of
-from dicom_node.index.tables import instance, series, study
+from dicom_node.index.find_clauses import (
+    EXAM_COLUMNS,
+    OF_EXAM,
+    TABLES,
+    Clause,
+    both,
+    column_of,
+    either,
+    for_postgresql,
+    join_above,
+    name_of,
+    narrow,
+    one_of,
+    select,
+)
+from dicom_node.index.find_ways import FEW, Rows, Way, best_way
+from dicom_node.index.tables import instance
 
-FIRST_PAGE, LARGEST_PAGE = 200, 2000
+FIRST_PAGE, LARGEST_PAGE = FEW, 2000
 """Rows read at a time: few at first, so that answers begin to leave, then twice as many as before each time, because a
 page may cost a look at all the rows there are."""
 
 FoundRecord = dict[str, str]
 """Keyword to text, several values joined by a backslash, for every keyword that the query matches or returns."""
 
+Row = tuple[Any, ...]
+
 _UIDS = {Level.STUDY: "study_uid", Level.SERIES: "series_uid", Level.IMAGE: "sop_instance_uid"}
-_PATIENT_COLUMNS = (
-    study.c.patient_id,
-    study.c.issuer_of_patient_id,
-    study.c.patient_name,
-    study.c.patient_birth_date,
-    study.c.patient_sex,
+_PATIENT = (
+    "study.patient_id, study.issuer_of_patient_id, study.patient_name, study.patient_birth_date, study.patient_sex"
 )
 
 
@@ -44,16 +60,83 @@ def find_pages(
     Between two pages nothing is open in the index. ``page_size`` is that of the first. Raises DatabaseError.
     """
     finder = _PatientFinder(query) if query.level is Level.PATIENT else _Finder(query, countdown)
-    after: Sequence[str] | None = None
+    after: Row | None = None
+    way: Way | None = None
     while True:
-        with index.read() as conn:
-            rows = conn.execute(finder.page(after, page_size)).mappings().all()
-            found = finder.records(conn, rows)
+        with index.read() as conn, _reading(conn) as rows:
+            if after is None and query.level <= Level.STUDY:
+                way = best_way(query, countdown, rows)
+            page = rows(finder.page(way, after, page_size))
+            found = finder.records(rows, page)
         yield found
-        if len(rows) < page_size:
+        if len(page) < page_size:
             return
-        after = finder.position(rows[-1])
+        after = finder.position(page[-1])
         page_size = max(page_size, min(2 * page_size, LARGEST_PAGE))
+
+
+@contextlib.contextmanager
+def _reading(conn: Connection) -> Iterator[Rows]:
+    """Read by the driver's own cursor: SQLAlchemy's handling of a statement costs several times its carrying out."""
+    driver_error = conn.dialect.loaded_dbapi.Error
+    is_sqlite = conn.dialect.name == "sqlite"
+    cursor = conn.connection.cursor()
+
+    def rows(select: Clause) -> list[Row]:
+        try:
+            cursor.execute(select.text if is_sqlite else for_postgresql(select.text), select.values)
+            return cursor.fetchall()  # type: ignore[return-value] # both drivers give tuples
+        except driver_error as error:
+            raise DBAPIError.instance(None, None, error, driver_error, hide_parameters=True) from error
+
+    try:
+        yield rows
+    finally:
+        cursor.close()
+
+
+class _Columns:
+    """What is selected for some keywords asked at a level, and how a row becomes a record."""
+
+    def __init__(self, keywords: frozenset[str], level: Level, countdown: Countdown) -> None:
+        self._countdown = countdown
+        self._keywords = sorted(keywords - OF_EXAM)
+        columns = [column_of(keyword, level) for keyword in self._keywords]
+        self._of_exam = bool(keywords & OF_EXAM)
+        names = [name_of(column) for column in columns]
+        self.text = ", ".join([*names, *EXAM_COLUMNS] if self._of_exam else names)
+        self._converted = [
+            (keyword, isinstance(column.type, Date))
+            for keyword, column in zip(self._keywords, columns, strict=True)
+            if isinstance(column.type, Date | Integer)
+        ]
+
+    def record(self, row: Row) -> FoundRecord:
+        """Return what a row says, whose first values are those of the columns."""
+        record = dict(zip(self._keywords, row, strict=False))
+        for keyword, is_day in self._converted:
+            value = record[keyword]
+            record[keyword] = _day(value) if is_day else str(value)
+        return record | self._exam_texts(row) if self._of_exam else record
+
+    def _exam_texts(self, row: Row) -> FoundRecord:
+        first = len(self._keywords)
+        unit_id, portion, day, counts = row[first : first + len(EXAM_COLUMNS)]
+        until = self._countdown.until(unit_id, portion, _date(day)) if counts and day else None
+        return {
+            "Portion": (portion or "").upper(),  # a CS has no lower case (PS3.5 6.2)
+            "CountsUntil": _day(until),
+            "DaysLeft": "" if until is None else str((until - self._countdown.today).days),
+        }
+
+
+def _date(day: date | str) -> date:
+    return date.fromisoformat(day) if isinstance(day, str) else day
+
+
+def _day(day: date | str | None) -> str:
+    """Return the text of DA; SQLite gives days as text."""
+    return "" if day is None else str(day).replace("-", "")
 
 
 class _Finder:
@@ -62,89 +145,78 @@ class _Finder:
     def __init__(self, query: Query, countdown: Countdown) -> None:
         self._query = query
         self._countdown = countdown
-        self._table = TABLES[query.level]
-        self._uid = self._table.c[_UIDS[query.level]]
+        self._table = TABLES[query.level].name
+        self._uid = f"{self._table}.{_UIDS[query.level]}"
         self._below = query.descending
         self._own = query.keywords - self._below
+        self._columns = _Columns(self._own, query.level, countdown)
+        self._filters = narrow(query.conditions, query.level, countdown)
 
-    def page(self, after: Sequence[str] | None, size: int) -> Select[Any]:
+    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` rows that follow ``after``, in the order of their UID."""
-        columns = [*columns_of(self._own, self._query.level), self._uid.label("uid")]
-        clauses = self._narrow(self._query.conditions)
-        if self._table is study:  # below it a query names one study, whose instances are looked at anyway
+        clauses = [*self._filters]
+        if way is not None:
+            clauses.append(way.among(self._uid))
+        elif self._query.level is Level.STUDY:  # below it a query names one study, whose instances are looked at anyway
             clauses += self._has_instances()
         if after is not None:
-            clauses.append(self._uid > after[0])
-        selected = select(*columns).select_from(join_above(self._table, columns)).where(*clauses)
-        return selected.order_by(self._uid).limit(size)
+            clauses.append(Clause(f"{self._uid} > ?", after))
+        where = both(clauses)
+        columns = ", ".join(filter(None, [self._columns.text, self._uid]))
+        tables = join_above(TABLES[self._query.level], self._own, self._query.level)
+        return select(columns, tables, where, f"ORDER BY {self._uid} LIMIT ?", size)
 
-    def _has_instances(self) -> list[ColumnElement[bool]]:
+    def _has_instances(self) -> list[Clause]:
         """Ask for studies with an instance below that the conditions on instances may accept."""
-        below = self._narrow(self._query.instance_conditions)
+        below = narrow(self._query.instance_conditions, self._query.level, self._countdown)
         if not below:
             return []
-        instances = select(instance.c.study_uid).select_from(join_above(instance, self._columns_below())).where(*below)
-        if any(is_selective(condition) for condition in self._query.instance_conditions):
-            return [study.c.study_uid.in_(instances)]
-        # What most studies have is sooner found by looking into each study in turn.
-        return [instances.where(instance.c.study_uid == study.c.study_uid).correlate(study).exists()]
-
-    def _narrow(self, conditions: Iterable[Condition], level: Level | None = None) -> list[ColumnElement[bool]]:
-        level = self._query.level if level is None else level
-        clauses = (narrow(condition, level, self._countdown) for condition in conditions)
-        return [clause for clause in clauses if clause is not None]
+        keywords = frozenset(condition.keyword for condition in self._query.instance_conditions)
+        tables = join_above(instance, keywords, self._query.level)
+        where = both([Clause("instance.study_uid = study.study_uid"), *below])
+        found = select("1", tables, where)
+        return [Clause(f"EXISTS ({found.text})", found.values)]
 
     @staticmethod
-    def position(row: RowMapping) -> Sequence[str]:
+    def position(row: Row) -> Row:
         """Return where the page that ends with ``row`` ends."""
-        return (row["uid"],)
+        return row[-1:]
 
-    def records(self, conn: Connection, rows: Sequence[RowMapping]) -> list[FoundRecord]:
+    def records(self, rows: Rows, page: list[Row]) -> list[FoundRecord]:
         """Return the records of the rows that match."""
-        below = self._instances_below(conn, [row["uid"] for row in rows]) if self._below else {}
+        conditions, of_instance = self._query.conditions, self._query.instance_conditions
+        below = self._instances_below(rows, [row[-1] for row in page]) if self._below and page else {}
         found = []
-        for row in rows:
-            record = self._record(row, self._own)
-            if not matches(self._query.conditions, record):
+        for row in page:
+            record = self._columns.record(row)
+            if conditions and not matches(conditions, record):
                 continue
             if self._below:
-                instances = [each for each in below[row["uid"]] if matches(self._query.instance_conditions, each)]
-                if self._query.instance_conditions and not instances:
+                instances = [each for each in below[row[-1]] if matches(of_instance, each)]
+                if of_instance and not instances:
                     continue
                 record |= {keyword: _joined(each[keyword] for each in instances) for keyword in self._below}
             found.append(record)
         return found
 
-    def _columns_below(self) -> list[ColumnElement[Any]]:
-        return columns_of(self._below, self._query.level)
-
-    def _instances_below(self, conn: Connection, uids: list[str]) -> dict[str, list[FoundRecord]]:
+    def _instances_below(self, rows: Rows, uids: list[str]) -> dict[str, list[FoundRecord]]:
         """Return, for each study or series, what its instances have in the descending keys, each combination once."""
-        columns = self._columns_below()
-        uid = instance.c[self._uid.name]
-        statement = select(*columns, uid.label("uid")).distinct().select_from(join_above(instance, columns))
-        clauses = [uid.in_(uids), *self._narrow(self._query.instance_conditions)]
-        if self._table is series:
+        columns = _Columns(self._below, self._query.level, self._countdown)
+        uid = f"instance.{_UIDS[self._query.level]}"
+        clauses = [one_of(uid, uids)]
+        if self._query.level is Level.SERIES:
             # The same series may turn up in two studies; the query names the study.
-            study_named = [each for each in self._query.conditions if each.keyword == "StudyInstanceUID"]
-            clauses += self._narrow(study_named, Level.IMAGE)
+            clauses += [
+                one_of("instance.study_uid", sorted(condition.test.values))
+                for condition in self._query.conditions
+                if condition.keyword == "StudyInstanceUID" and isinstance(condition.test, Exact)
+            ]
+        where = both(clauses)
+        tables = join_above(instance, self._below, self._query.level)
         grouped = defaultdict(list)
-        for row in conn.execute(statement.where(*clauses)).mappings():
-            grouped[row["uid"]].append(self._record(row, self._below))
+        for row in rows(select(f"DISTINCT {columns.text}, {uid}", tables, where)):
+            grouped[row[-1]].append(columns.record(row))
         return grouped
-
-    def _record(self, row: RowMapping, keywords: frozenset[str]) -> FoundRecord:
-        record = {keyword: text_of(row[keyword]) for keyword in keywords - OF_EXAM}
-        return record | self._exam_texts(row) if keywords & OF_EXAM else record
-
-    def _exam_texts(self, row: RowMapping) -> FoundRecord:
-        ages = row["exam_counts"] and row["exam_day"]
-        until = self._countdown.until(row["exam_unit"], row["exam_portion"], row["exam_day"]) if ages else None
-        return {
-            "Portion": text_of(row["exam_portion"]).upper(),  # a CS has no lower case (PS3.5 6.2)
-            "CountsUntil": text_of(until),
-            "DaysLeft": "" if until is None else str((until - self._countdown.today).days),
-        }
 
 
 class _PatientFinder:
@@ -155,39 +227,38 @@ class _PatientFinder:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._last: tuple[str, ...] = ()
+        self._filters = narrow(query.conditions, Level.PATIENT, None)
+        self._last: Row = ()
 
-    def page(self, after: Sequence[str] | None, size: int) -> Select[Any]:
+    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` distinct patient-level values that follow ``after``, the Patient ID first."""
-        clauses = [
-            clause
-            for condition in self._query.conditions
-            if (clause := narrow(condition, Level.PATIENT, None)) is not None
-        ]
+        clauses = [*self._filters]
+        if way is not None:
+            clauses.append(way.among("study.study_uid"))
         if after is not None:
-            clauses.append(study.c.patient_id >= after[0])
+            clauses.append(Clause("study.patient_id >= ?", after[:1]))
         # The ids come from their index in order; only what belongs to so many of them has to be sorted then.
-        ids = select(study.c.patient_id).distinct().where(*clauses).order_by(study.c.patient_id).limit(size).subquery()
-        clauses.append(study.c.patient_id <= select(func.max(ids.c.patient_id)).scalar_subquery())
+        ids = select("DISTINCT patient_id", "study", both(clauses), "ORDER BY patient_id LIMIT ?", size)
+        clauses.append(Clause(f"study.patient_id <= (SELECT max(patient_id) FROM ({ids.text}) AS ids)", ids.values))
         if after is not None:
-            clauses.append(tuple_(*_PATIENT_COLUMNS) > tuple_(*after))
-        return select(*_PATIENT_COLUMNS).distinct().where(*clauses).order_by(*_PATIENT_COLUMNS).limit(size)
+            clauses.append(Clause(f"({_PATIENT}) > (?, ?, ?, ?, ?)", after))
+        return select(f"DISTINCT {_PATIENT}", "study", both(clauses), f"ORDER BY {_PATIENT} LIMIT ?", size)
 
     @staticmethod
-    def position(row: RowMapping) -> Sequence[str]:
+    def position(row: Row) -> Row:
         """Return where the page that ends with ``row`` ends."""
-        return _patient_values(row)
+        return row
 
-    def records(self, conn: Connection, rows: Sequence[RowMapping]) -> list[FoundRecord]:
+    def records(self, rows: Rows, page: list[Row]) -> list[FoundRecord]:
         """Return one record for each patient that matches, even where a page ends between two of its rows."""
         wants_counts = not self._query.keywords.isdisjoint(self._COUNTS)
-        counts = self._counts(conn, rows) if wants_counts and rows else {}
+        counts = self._counts(rows, page) if wants_counts and page else {}
         found = []
-        for row in rows:
-            patient = _patient(_patient_values(row))
+        for row in page:
+            patient = _patient(row)
             if patient == self._last:
                 continue
-            record = dict(zip(self._KEYWORDS, _patient_values(row), strict=True))
+            record = dict(zip(self._KEYWORDS, row, strict=True))
             if wants_counts:
                 record |= {keyword: str(count) for keyword, count in zip(self._COUNTS, counts[patient], strict=True)}
             if matches(self._query.conditions, record):
@@ -195,27 +266,23 @@ class _PatientFinder:
                 self._last = patient
         return found
 
-    def _counts(self, conn: Connection, rows: Sequence[RowMapping]) -> dict[tuple[str, ...], list[int]]:
-        ids = {row["patient_id"] for row in rows} - {""}
-        names = {row["patient_name"] for row in rows if not row["patient_id"]}
-        statement = (
-            select(*_PATIENT_COLUMNS, func.count(), func.sum(study.c.series_count), func.sum(study.c.instance_count))
-            .where(or_(study.c.patient_id.in_(ids), and_(study.c.patient_id == "", study.c.patient_name.in_(names))))
-            .group_by(*_PATIENT_COLUMNS)
-        )
-        totals: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
-        for *values, studies, in_series, instances in conn.execute(statement):
-            total = totals[_patient(tuple(values))]
-            for place, count in enumerate((studies, in_series, instances)):
+    @staticmethod
+    def _counts(rows: Rows, page: list[Row]) -> dict[Row, list[int]]:
+        ids = sorted({row[0] for row in page if row[0]})
+        nameless = sorted({row[2] for row in page if not row[0]})
+        wanted = [one_of("study.patient_id", ids)] if ids else []
+        if nameless:
+            wanted.append(both([Clause("study.patient_id = ''"), one_of("+study.patient_name", nameless)]))
+        what = f"{_PATIENT}, count(*), sum(series_count), sum(instance_count)"
+        totals: dict[Row, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for row in rows(select(what, "study", either(wanted), f"GROUP BY {_PATIENT}")):
+            total = totals[_patient(row[:5])]
+            for place, count in enumerate(row[5:]):
                 total[place] += count
         return totals
 
 
-def _patient_values(row: RowMapping) -> tuple[str, ...]:
-    return tuple(row[column.name] for column in _PATIENT_COLUMNS)
-
-
-def _patient(values: tuple[str, ...]) -> tuple[str, ...]:
+def _patient(values: Row) -> Row:
     """Return what tells one patient from another: Patient ID and issuer, or everything where there is no ID."""
     return values[:2] if values[0] else values
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -90,6 +91,12 @@ def _key_columns(*levels: Level, but: tuple[str, ...]) -> list[Column[str]]:
     return [_text(key.column) for key in KEYS if key.level in levels and key.column and key.column not in but]
 
 
+def _index_of_known(name: str) -> Index:
+    """Make an index of a column's texts that leaves out the empty ones."""
+    known = text(f"{name} <> ''")
+    return Index(None, name, sqlite_where=known, postgresql_where=known)
+
+
 study = Table(
     "study",
     metadata,
@@ -108,11 +115,12 @@ study = Table(
     Column("last_received_at", UtcDateTime, nullable=False),
     Column("flags", JSON, nullable=False, default=list),
     Index(None, "patient_id"),
-    Index(None, "study_date", "study_time"),
+    Index(None, "patient_birth_date"),
+    Index(None, "study_date"),
+    Index(None, "study_id"),
     Index(None, "accession_number"),
     Index(None, "name_alphabetic"),
-    Index(None, "name_ideographic"),
-    Index(None, "name_phonetic"),
+    *(_index_of_known(name) for name in ("name_ideographic", "name_phonetic")),
 )
 
 series = Table(
@@ -124,7 +132,6 @@ series = Table(
     *_key_columns(Level.SERIES, but=("series_uid",)),
     Column("instance_count", Integer, nullable=False, default=0),
     Column("first_received_at", UtcDateTime, nullable=False),
-    Index(None, "series_uid"),
     Index(None, "station_name"),
     Index(None, "device_serial_number"),
 )
@@ -194,7 +201,6 @@ instance = Table(
     Index(None, "study_uid", "unit_id"),
     Index(None, "unit_id", "acquisition_day"),
     Index(None, "acquisition_day", "unit_id"),
-    Index(None, "acquisition_date"),
     Index(None, "digest"),
 )
 

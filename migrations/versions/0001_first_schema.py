@@ -138,10 +138,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_study_accession_number", "study", ["accession_number"], unique=False)
     op.create_index("ix_study_name_alphabetic", "study", ["name_alphabetic"], unique=False)
-    op.create_index("ix_study_name_ideographic", "study", ["name_ideographic"], unique=False)
-    op.create_index("ix_study_name_phonetic", "study", ["name_phonetic"], unique=False)
+    for name in ("name_ideographic", "name_phonetic"):
+        known = sa.text(f"{name} <> ''")
+        op.create_index(f"ix_study_{name}", "study", [name], unique=False, sqlite_where=known, postgresql_where=known)
+    op.create_index("ix_study_patient_birth_date", "study", ["patient_birth_date"], unique=False)
     op.create_index("ix_study_patient_id", "study", ["patient_id"], unique=False)
-    op.create_index("ix_study_study_date_study_time", "study", ["study_date", "study_time"], unique=False)
+    op.create_index("ix_study_study_date", "study", ["study_date"], unique=False)
+    op.create_index("ix_study_study_id", "study", ["study_id"], unique=False)
     op.create_table(
         "delivery",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -212,7 +215,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_uid", "series_uid", name="pk_series"),
     )
     op.create_index("ix_series_device_serial_number", "series", ["device_serial_number"], unique=False)
-    op.create_index("ix_series_series_uid", "series", ["series_uid"], unique=False)
     op.create_index("ix_series_station_name", "series", ["station_name"], unique=False)
     op.create_table(
         "instance",
@@ -264,7 +266,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("sop_instance_uid", name="pk_instance"),
     )
-    op.create_index("ix_instance_acquisition_date", "instance", ["acquisition_date"], unique=False)
     op.create_index("ix_instance_acquisition_day_unit_id", "instance", ["acquisition_day", "unit_id"], unique=False)
     op.create_index("ix_instance_digest", "instance", ["digest"], unique=False)
     op.create_index("ix_instance_study_uid_series_uid", "instance", ["study_uid", "series_uid"], unique=False)
