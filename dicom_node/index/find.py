@@ -239,7 +239,8 @@ class _PatientFinder:
             clauses.append(Clause("study.patient_id >= ?", after[:1]))
         # The ids come from their index in order; only what belongs to so many of them has to be sorted then.
         ids = select("DISTINCT patient_id", "study", both(clauses), "ORDER BY patient_id LIMIT ?", size)
-        clauses.append(Clause(f"study.patient_id <= (SELECT max(patient_id) FROM ({ids.text}) AS ids)", ids.values))
+        last = select("max(patient_id)", f"({ids.text}) AS ids", Clause("1 = 1", ids.values))
+        clauses.append(Clause(f"study.patient_id <= ({last.text})", last.values))
         if after is not None:
             clauses.append(Clause(f"({_PATIENT}) > (?, ?, ?, ?, ?)", after))
         return select(f"DISTINCT {_PATIENT}", "study", both(clauses), f"ORDER BY {_PATIENT} LIMIT ?", size)
