@@ -23,7 +23,7 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Capacity, Listener
 from dicom_node.dimse.pdu import Command
-from dicom_node.dimse.receiver import Limits
+from dicom_node.dimse.receiver import FindService, Limits
 from dicom_node.dimse.store import AcceptedContext, Tally
 
 _REFUSED = 0xA700
@@ -95,13 +95,16 @@ def main() -> None:
     def make_store(*, contexts: dict[int, AcceptedContext], caller: Provenance, **_: object) -> Files:
         return Files(opened, contexts, caller)
 
+    def no_find(**_: object) -> FindService:
+        raise AssertionError("nothing is asked here")
+
     bench = Caller(name="bench", ae_title=CALLING_AE, hosts=(), services=frozenset({"store"}))
     wire = Wire(
         access=AccessList([bench], [CALLED_AE]),
         contexts=ContextTable(),
         limits=Limits(),
         make_store=make_store,
-        find=lambda _event: iter(()),
+        make_find=no_find,
         now=lambda: datetime.now(UTC),
     )
     Listener(("127.0.0.1", port), wire=wire, capacity=Capacity()).start()

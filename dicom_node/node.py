@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -13,7 +14,7 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse.access import AccessList
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.find import find_handler
+from dicom_node.dimse.find import FindScp
 from dicom_node.dimse.listener import Capacity, Listener
 from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.store import AcceptedContext, StoreScp
@@ -61,7 +62,7 @@ class Node:
             contexts=ContextTable(settings.node.private_sop_classes),
             limits=_limits(settings),
             make_store=self._make_store,
-            find=find_handler(find.find, retrieve_ae=settings.node.ae_title[0]),
+            make_find=partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0]),
             now=now,
         )
         self._listener = Listener(

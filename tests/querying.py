@@ -1,8 +1,9 @@
 """Queries in tests: identifiers by keyword, and a listener that answers them from an index."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -19,7 +20,7 @@ from dicom_node.dicom.query import Query, Root, parse_query
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.find import find_handler
+from dicom_node.dimse.find import Find, FindScp
 from dicom_node.dimse.listener import Capacity, Listener
 from dicom_node.dimse.receiver import Limits
 from dicom_node.index.countdown import Countdown
@@ -87,16 +88,8 @@ def make_service(index: Index, **options: Any) -> FindService:
 
 
 @contextmanager
-def listening(
-    find: Callable[[Query], Iterator[list[dict[str, str]]]], events: list[Any] | None = None, **limits: Any
-) -> Iterator[Listener]:
-    """Answer C-FIND on a free port; stores are not served. Each event is put into ``events`` as it comes."""
-    answer = find_handler(find, retrieve_ae="SBB_NODE")
-
-    def handle(event: Any) -> Iterator[Any]:
-        if events is not None:
-            events.append(event)
-        return answer(event)
+def listening(find: Find, **limits: Any) -> Iterator[Listener]:
+    """Answer C-FIND on a free port; stores are not served."""
 
     def no_store(**_: Any) -> Any:
         raise AssertionError("nothing is stored here")
@@ -109,7 +102,7 @@ def listening(
         contexts=ContextTable(),
         limits=Limits(**limits),
         make_store=no_store,
-        find=handle,
+        make_find=partial(FindScp, find=find, retrieve_ae="SBB_NODE"),
         now=lambda: datetime.now(UTC),
     )
     listener = Listener(("127.0.0.1", 0), wire=wire, capacity=Capacity())

@@ -9,7 +9,7 @@ import itertools
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.receiver import Limits, ReceivingSocket, StoreService
+from dicom_node.dimse.receiver import FindService, Limits, ReceivingSocket, StoreService
 from dicom_node.dimse.store import AcceptedContext, Tally
 from dicom_node.logs import get_logger
 
@@ -56,6 +56,13 @@ class StoreMaker(Protocol):
         """Serve the accepted storage ``contexts`` for ``caller``."""
 
 
+class FindMaker(Protocol):
+    """Makes the C-FIND service of one association."""
+
+    def __call__(self, *, contexts: dict[int, AcceptedContext], maximum_length: int, log: Any) -> FindService:
+        """Serve those of the accepted ``contexts`` that are of queries, in units as long as the peer takes."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Wire:
     """What the node plugs into the listener. ``access``, ``contexts`` and ``limits`` may be replaced while it runs."""
@@ -64,8 +71,7 @@ class Wire:
     contexts: ContextTable
     limits: Limits
     make_store: StoreMaker
-    find: Callable[[evt.Event], Iterator[Any]]
-    """Answers C-FIND (``evt.EVT_C_FIND``)."""
+    make_find: FindMaker
     now: Callable[[], datetime]
     """The time in UTC."""
 
@@ -110,6 +116,7 @@ class NodeAssociation(Association):
             log=self.log,
         )
         self.receiving.serve_stores(self._make_store)
+        self.receiving.serve_finds(self._make_find)
         self.set_socket(self.receiving)
         self.acceptor.maximum_length = wire.limits.maximum_length
         self.acceptor.ae_title = request.called_ae
@@ -121,7 +128,6 @@ class NodeAssociation(Association):
         self.bind(evt.EVT_ACCEPTED, self._on_accepted)
         self.bind(evt.EVT_RELEASED, self._on_ended, ["association.released"])
         self.bind(evt.EVT_ABORTED, self._on_ended, ["association.aborted"])
-        self.bind(evt.EVT_C_FIND, wire.find)
 
     def _on_requested(self, _event: evt.Event) -> None:
         """Support what the caller proposes, as far as it may use it."""
@@ -157,9 +163,9 @@ class NodeAssociation(Association):
         requestor = self.requestor
         self._store = self._wire.make_store(
             contexts={
-                context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
-                for context in self.accepted_contexts
-                if context.context_id is not None and self._wire.contexts.is_storage(str(context.abstract_syntax))
+                number: context
+                for number, context in self._contexts().items()
+                if self._wire.contexts.is_storage(context.sop_class_uid)
             },
             caller=Provenance(
                 calling_ae=self._request.calling_ae,
@@ -173,6 +179,18 @@ class NodeAssociation(Association):
             log=self.log,
         )
         return self._store
+
+    def _make_find(self) -> FindService:
+        return self._wire.make_find(
+            contexts=self._contexts(), maximum_length=self.requestor.maximum_length or 0, log=self.log
+        )
+
+    def _contexts(self) -> dict[int, AcceptedContext]:
+        return {
+            context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in self.accepted_contexts
+            if context.context_id is not None
+        }
 
 
 def read_request(connection: socket.socket, patience: float) -> pdu.AssociationRequest:

@@ -1,19 +1,15 @@
-"""C-FIND between the library and the find use case (PS3.4 C.4.1).
+"""C-FIND between the receiver and the find use case (PS3.4 C.4.1): reads the request, words and encodes the answers.
 
-The library negotiates, decodes the request's command and sends the final response. The pending ones leave from here: a
-page of records becomes one buffer of whole units, sent through the association's own socket, because building each
-response by the library costs a hundred times as much. Nothing else is sent on an association while its request is being
-served. Between two pages the peer is listened to: a C-CANCEL, an abort or a release ends the query.
+A page of records becomes one buffer of whole units, the final response at the end of the last. Between two of them the
+receiver listens to the peer: a C-CANCEL ends the query with a word, an abort, a release or a broken connection without.
 """
 
+import contextlib
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any
 
-from pydicom.dataset import Dataset
-from pynetdicom import evt
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
     PatientRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelFind,
@@ -23,138 +19,177 @@ from dicom_node.dicom.answers import AnswerEncoder
 from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.query import Query, Root, parse_query
 from dicom_node.dimse import pdu, status
+from dicom_node.dimse.pdu import Command, ProtocolError
 from dicom_node.dimse.status import Status
+from dicom_node.dimse.store import AcceptedContext
 from dicom_node.errors import NodeError
-from dicom_node.logs import get_logger
+from dicom_node.index.find import Page
 
-log = get_logger(__name__)
+PENDING, PENDING_UNSUPPORTED_KEYS, CANCELLED = 0xFF00, 0xFF01, Status(0xFE00)
 
 C_FIND_RSP = 0x8020
-PENDING, PENDING_UNSUPPORTED_KEYS, CANCELLED = 0xFF00, 0xFF01, Status(0xFE00)
+_UNIT_HEADER = struct.Struct(">BBLLBB")
 
 _ROOTS = {
     PatientRootQueryRetrieveInformationModelFind: Root.PATIENT,
     StudyRootQueryRetrieveInformationModelFind: Root.STUDY,
 }
 
-Find = Callable[[Query], Iterator[list[dict[str, str]]]]
-"""The use case: pages of records, keyword to text."""
-
-Handler = Callable[[evt.Event], Iterator[tuple[Dataset, None]]]
+Find = Callable[[Query], Iterator[Page]]
+"""The use case."""
 
 
-def find_handler(find: Find, *, retrieve_ae: str) -> Handler:
-    """Return the handler of ``evt.EVT_C_FIND``. ``retrieve_ae`` is the AE title objects can be retrieved from.
+class FindScp:
+    """Serves the C-FIND requests of one association."""
 
-    It sends the pending responses itself and yields at most the final one, 0xFE00, 0xA700, 0xA900 or 0xC001 with an
-    Error Comment; where it yields nothing the library ends with 0x0000.
-    """
+    def __init__(
+        self, *, contexts: Mapping[int, AcceptedContext], maximum_length: int, log: Any, find: Find, retrieve_ae: str
+    ) -> None:
+        """Serve under those of ``contexts`` (by id) that are of queries.
 
-    def handle(event: evt.Event) -> Iterator[tuple[Dataset, None]]:
-        final = _Answering(event, find, retrieve_ae).run()
-        if final is not None and final.code != status.SUCCESS.code:
-            yield _final_response(final), None
-
-    return handle
-
-
-class _Answering:
-    """One query on its way out."""
-
-    def __init__(self, event: evt.Event, find: Find, retrieve_ae: str) -> None:
-        self._event = event
+        ``maximum_length`` is the longest P-DATA-TF body that the peer takes, 0 for any; ``retrieve_ae`` the AE title
+        that objects can be retrieved from.
+        """
+        self._contexts = contexts
+        self._maximum_length = maximum_length
+        self._log = log
         self._find = find
         self._retrieve_ae = retrieve_ae
-        self._matches = 0
-        self._level = ""
 
-    def run(self) -> Status | None:
-        """Send every pending response; return the final status, None when nobody is there to hear it."""
-        began = time.monotonic()
-        write: Callable[..., None] = log.info
-        details: dict[str, object] = {}
+    def begin(self, command: Command, context_id: int, identifier: bytes) -> "Answering":
+        """Begin to answer a C-FIND-RQ. Raises ProtocolError when the presentation context is none of queries."""
+        context = self._contexts.get(context_id)
+        if context is None or context.sop_class_uid not in _ROOTS:
+            raise ProtocolError("a query arrived in a presentation context of something else")
+        encoding = encoding_of(context.transfer_syntax_uid)
+
+        def read() -> tuple[Query, AnswerEncoder, Iterator[Page]]:
+            query = parse_query(identifier, encoding, _ROOTS[context.sop_class_uid])
+            return query, AnswerEncoder(query, encoding, retrieve_ae=self._retrieve_ae), self._find(query)
+
+        responses = _Responses(context.sop_class_uid, command.message_id, context_id, self._maximum_length)
+        return Answering(read, responses, self._log)
+
+
+class Answering:
+    """One query on its way out. ``next`` is called from one thread, ``abandon`` from any."""
+
+    def __init__(
+        self, read: Callable[[], tuple[Query, AnswerEncoder, Iterator[Page]]], responses: "_Responses", log: Any
+    ) -> None:
+        """Answer what ``read`` makes of the request; it raises what is wrong with it."""
+        self._read = read
+        self._responses = responses
+        self._log = log
+        self._began = time.monotonic()
+        self._level = ""
+        self._matches = 0
+        self._final: Status | None = None
+        self._cancelled = self._abandoned = self._told = False
+        self._details: dict[str, Any] = {}
+        self._write: Callable[..., None] = log.info
+        self._pending = self._answers()
+
+    def next(self) -> bytes | None:
+        """Return the next units to send, the final response at the end of the last; None when all was returned."""
+        if self._final is not None or self._abandoned:
+            self._tell()
+            return None
+        units = b""
         try:
-            final = self._answer()
+            if self._cancelled:
+                self._final = CANCELLED
+            else:
+                units = next(self._pending)
         except NodeError as error:
-            final = status.of_find_error(error)
-            write, details = log.warning, {"reason": str(error)}
-        except Exception as error:  # noqa: BLE001 # the library would log its text, which may be patient data
-            final = status.of_find_error(error)
-            write, details = log.error, {"exc_info": True}
-        requestor = self._event.assoc.requestor
-        write(
+            self._final = status.of_find_error(error)
+            self._write, self._details = self._log.warning, {"reason": str(error)}
+        except Exception as error:  # noqa: BLE001 # its text is not the peer's to read, it may be patient data
+            self._final = status.of_find_error(error)
+            self._write, self._details = self._log.error, {"exc_info": error}
+        return units if self._final is None else units + self._responses.final(self._final)
+
+    def cancel(self, message_id: int) -> None:
+        """End with the next units if it is this query that the peer cancelled."""
+        self._cancelled = self._cancelled or message_id == self._responses.message_id
+
+    def abandon(self) -> None:
+        """End without a word: nobody is there to hear it."""
+        self._abandoned = True
+        with contextlib.suppress(ValueError):  # the other thread is at it and will not be asked for more
+            self._pending.close()
+        self._tell()
+
+    def _answers(self) -> Generator[bytes, None, None]:
+        """Yield the pending responses, page by page; the final status is set with the last."""
+        query, encoder, pages = self._read()
+        self._level = query.level.name
+        code = PENDING_UNSUPPORTED_KEYS if query.has_unsupported_keys else PENDING
+        for page in pages:
+            units = self._responses.pending(code, map(encoder.encode, page.records))
+            self._matches += len(page.records)
+            if page.is_last:
+                self._final = status.SUCCESS
+            yield units
+        self._final = status.SUCCESS
+        yield b""
+
+    def _tell(self) -> None:
+        """Write to the log what became of it, once."""
+        if self._told:
+            return
+        self._told = True
+        self._write(
             "query.answered",
-            calling_ae=requestor.ae_title,
-            peer=requestor.address,
             query_level=self._level,
             matches=self._matches,
-            status="" if final is None else f"{final.code:04X}",
-            seconds=round(time.monotonic() - began, 3),
-            **details,
+            status="" if self._final is None else f"{self._final.code:04X}",
+            seconds=round(time.monotonic() - self._began, 3),
+            **self._details,
         )
-        return final
-
-    def _answer(self) -> Status | None:
-        event, assoc = self._event, self._event.assoc
-        context, request, connection = event.context, event.request, assoc.dul.socket
-        if not isinstance(request, C_FIND) or connection is None:
-            raise TypeError("bound to an event that is no C-FIND of an association")
-        encoding = encoding_of(context.transfer_syntax)
-        identifier = request.Identifier.getvalue() if request.Identifier is not None else b""
-        query = parse_query(identifier, encoding, _ROOTS[context.abstract_syntax])
-        self._level = query.level.name
-        encoder = AnswerEncoder(query, encoding, retrieve_ae=self._retrieve_ae)
-        room = assoc.requestor.maximum_length or 0
-        command = pdu.data_units(
-            context.context_id,
-            _pending_command(
-                str(request.AffectedSOPClassUID),
-                request.MessageID or 0,
-                PENDING_UNSUPPORTED_KEYS if query.has_unsupported_keys else PENDING,
-            ),
-            is_command=True,
-            maximum_length=room,
-        )
-        for page in self._find(query):
-            if event.is_cancelled:
-                return CANCELLED
-            if _has_left(assoc):
-                return None
-            units = bytearray()
-            for record in page:
-                units += command
-                units += pdu.data_units(
-                    context.context_id, encoder.encode(record), is_command=False, maximum_length=room
-                )
-            if units:
-                connection.send(bytes(units))
-                self._matches += len(page)
-        return status.SUCCESS
 
 
-def _has_left(assoc: Association) -> bool:
-    """Tell whether the peer, or the node itself, ended the association."""
-    ended = assoc.acse.is_aborted() or assoc.acse.is_release_requested()
-    return ended or not assoc.is_established or not assoc.dul.is_alive()
+class _Responses:
+    """Encodes the C-FIND-RSP messages to one request as whole units."""
 
+    def __init__(self, sop_class_uid: str, message_id: int, context_id: int, maximum_length: int) -> None:
+        self.message_id = message_id
+        self._sop_class_uid = sop_class_uid
+        self._context_id = context_id
+        self._maximum_length = maximum_length
 
-def _pending_command(sop_class_uid: str, message_id: int, code: int) -> bytes:
-    """Encode the command set of a pending C-FIND-RSP (PS3.7 9.3.2.2), the same for every answer to one query."""
-    uid = sop_class_uid.encode("ascii")
-    values = {
-        0x0002: uid + b"\0" * (len(uid) % 2),
-        0x0100: struct.pack("<H", C_FIND_RSP),
-        0x0120: struct.pack("<H", message_id),
-        0x0800: struct.pack("<H", pdu.NO_DATA_SET - 1),  # anything else: an identifier follows
-        0x0900: struct.pack("<H", code),
-    }
-    body = b"".join(struct.pack("<HHL", 0, element, len(value)) + value for element, value in values.items())
-    return struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+    def pending(self, code: int, identifiers: Iterable[bytes]) -> bytes:
+        """Encode a pending response with each identifier."""
+        command = self._command(Status(code), has_identifier=True)
+        longest = self._maximum_length - pdu.PDV_HEADER_LENGTH if self._maximum_length else 1 << 31
+        parts: list[bytes] = []
+        for identifier in identifiers:
+            size = len(identifier)
+            if size <= longest:  # what data_units does, at a third of the price
+                header = _UNIT_HEADER.pack(pdu.DATA_TF, 0, size + 6, size + 2, self._context_id, 2)
+                parts += (command, header, identifier)
+            else:
+                parts += (command, self._units(identifier, is_command=False))
+        return b"".join(parts)
 
+    def final(self, final: Status) -> bytes:
+        """Encode the final response."""
+        return self._command(final, has_identifier=False)
 
-def _final_response(final: Status) -> Dataset:
-    response = Dataset()
-    response.Status = final.code
-    if final.comment:
-        response.ErrorComment = final.comment
-    return response
+    def _command(self, answer: Status, *, has_identifier: bool) -> bytes:
+        """Encode a command set (PS3.7 9.3.2.2)."""
+        uid, comment = self._sop_class_uid.encode("ascii"), answer.comment.encode("ascii", "replace")
+        values = {
+            0x0002: uid + b"\0" * (len(uid) % 2),
+            0x0100: struct.pack("<H", C_FIND_RSP),
+            0x0120: struct.pack("<H", self.message_id),
+            0x0800: struct.pack("<H", pdu.NO_DATA_SET - has_identifier),  # anything else: an identifier follows
+            0x0900: struct.pack("<H", answer.code),
+        }
+        if comment:
+            values[0x0902] = comment + b" " * (len(comment) % 2)
+        body = b"".join(struct.pack("<HHL", 0, element, len(value)) + value for element, value in values.items())
+        return self._units(struct.pack("<HHLL", 0, 0, 4, len(body)) + body, is_command=True)
+
+    def _units(self, data: bytes, *, is_command: bool) -> bytes:
+        return pdu.data_units(self._context_id, data, is_command=is_command, maximum_length=self._maximum_length)

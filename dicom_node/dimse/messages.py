@@ -58,6 +58,11 @@ class Message:
                 raise ProtocolError("an identifier is too long")
             self._data += view
 
+    @property
+    def data_set(self) -> bytes:
+        """The data set as far as it came, b"" for none."""
+        return bytes(self._data or b"")
+
     def as_units(self) -> bytes:
         """Return the message as the units the library will read, one for the command, one for the data set."""
         units = pdu.data_units(self.context_id, bytes(self._command_bytes), is_command=True, maximum_length=0)

@@ -1,13 +1,14 @@
-"""The socket of one association: serves C-STORE itself and hands everything else to pynetdicom untouched.
+"""The socket of one association: serves C-STORE and C-FIND itself and hands everything else to pynetdicom untouched.
 
 pynetdicom asks its socket ``ready`` before it reads a unit and reads it by ``recv``. This socket reads from the
 connection on its own, in bulk, cuts the stream into units, and streams the data set of a C-STORE from the receive
-buffer into the archive's spool without ever holding it. What is not C-STORE (echo, find, release, abort) it passes on
-as whole units, so ``recv`` never waits for a peer. All deadlines are kept here, by the monotonic clock; the library's
+buffer into the archive's spool without ever holding it. Answers to a C-FIND leave batch by batch, and between two it
+looks whether the peer said anything. What is neither (echo, release, abort) it passes on as whole units, so ``recv``
+never waits for a peer. All deadlines are kept here, by the monotonic clock; the library's
 own timers are switched off or never reached.
 
-Back-pressure: nothing is read from the connection while a request that the library must serve waits behind one it is
-still serving; only a C-CANCEL overtakes.
+Back-pressure: nothing is read from the connection while a request waits behind one that is still being served; only a
+C-CANCEL overtakes.
 """
 
 import select
@@ -75,6 +76,26 @@ class StoreService(Protocol):
         """Open a transfer for a C-STORE-RQ that arrived in the presentation context."""
 
 
+class Answers(Protocol):
+    """A query that is being answered."""
+
+    def next(self) -> bytes | None:
+        """Return the next units for the peer, perhaps none; None when all were returned. Never raises."""
+
+    def cancel(self, message_id: int) -> None:
+        """Take note of a C-CANCEL for the request of this number."""
+
+    def abandon(self) -> None:
+        """Forget the query. May be called at any time, from any thread, and more than once."""
+
+
+class FindService(Protocol):
+    """What the receiver needs of the use case behind C-FIND."""
+
+    def begin(self, command: Command, context_id: int, identifier: bytes) -> Answers:
+        """Begin to answer a C-FIND-RQ that arrived in the presentation context. Raises ProtocolError."""
+
+
 class ReceivingSocket(AssociationSocket):
     """The connection of one accepted association."""
 
@@ -116,6 +137,9 @@ class ReceivingSocket(AssociationSocket):
         self._store_service: StoreService | None = None
         self._message = Message()
         self._transfer: Transfer | None = None
+        self._finds: Callable[[], FindService] | None = None
+        self._find_service: FindService | None = None
+        self._answers: Answers | None = None
         self._last_sign = time.monotonic()  # of life: a byte that came or went
         self._last_handover = self._last_sign
         self._unit_since = self._last_sign
@@ -125,6 +149,10 @@ class ReceivingSocket(AssociationSocket):
     def serve_stores(self, make: Callable[[], StoreService]) -> None:
         """Say who serves C-STORE; ``make`` is called once, when the association is established."""
         self._stores = make
+
+    def serve_finds(self, make: Callable[[], FindService]) -> None:
+        """Say who serves C-FIND; ``make`` is called once, when the association is established."""
+        self._finds = make
 
     # What the library calls, always from its upper layer thread, but for send and close.
 
@@ -198,6 +226,12 @@ class ReceivingSocket(AssociationSocket):
             if self._serve_events() if established else self._pass_on_events():
                 self._wake_library()
                 return True
+            if self._answers is not None:
+                self._answer(self._answers)
+                now = self._last_sign = self._unit_since = time.monotonic()
+                if now >= turn_ends:
+                    return False
+                continue
             now = time.monotonic()
             self._unit_since += now - began  # time that we took is not the peer's to answer for
             self._keep_deadlines(now, established=established)
@@ -273,7 +307,12 @@ class ReceivingSocket(AssociationSocket):
 
     def _at_rest(self) -> bool:
         """Tell whether nothing is under way: no message half here, none being served."""
-        return self._message.is_empty and not self._served.open and not self._parser.inside_unit
+        return self._message.is_empty and not self._is_serving and not self._parser.inside_unit
+
+    @property
+    def _is_serving(self) -> bool:
+        """Tell whether a request waits for its final response, the library's or ours."""
+        return self._served.open or self._answers is not None
 
     def _pass_on_events(self) -> bool:
         """Outside an established association every unit goes to the library as it is."""
@@ -291,7 +330,7 @@ class ReceivingSocket(AssociationSocket):
     def _serve_events(self) -> bool:
         """Work off what was cut from the stream; return True when a unit for the library is ready."""
         if self._held:
-            if self._served.open:
+            if self._is_serving:
                 return False
             self._held = False
             if self._begin_message():
@@ -316,7 +355,12 @@ class ReceivingSocket(AssociationSocket):
             message.add_command(piece)
             if not piece.last:
                 return False
-            if message.read_command().field != pdu.C_CANCEL_RQ and self._served.open:
+            arrived = message.read_command()
+            if arrived.field == pdu.C_CANCEL_RQ and self._answers is not None:
+                self._answers.cancel(arrived.message_id)
+                self._message = Message()
+                return False
+            if arrived.field != pdu.C_CANCEL_RQ and self._is_serving:
                 self._held = True
                 return False
             return self._begin_message()
@@ -325,7 +369,7 @@ class ReceivingSocket(AssociationSocket):
             raise ProtocolError("a data set arrived without its command")
         if self._transfer is None:
             message.add_data(piece)
-            return self._hand_over(command) if piece.last else False
+            return self._end_message(command) if piece.last else False
         if piece.views:
             self._transfer.write(*piece.views)
         if piece.last:
@@ -339,13 +383,36 @@ class ReceivingSocket(AssociationSocket):
         if command is None:
             raise ProtocolError("no command to act on")
         if command.field != pdu.C_STORE_RQ:
-            return False if command.has_data_set else self._hand_over(command)
+            return False if command.has_data_set else self._end_message(command)
         transfer = self._stores_of_association().begin(command, message.context_id)
         if command.has_data_set:
             self._transfer = transfer
         else:
             self._finish_store(command, transfer)
         return False
+
+    def _end_message(self, command: Command) -> bool:
+        """Act on a message that is whole; return True when it was handed over."""
+        if command.field != pdu.C_FIND_RQ:
+            return self._hand_over(command)
+        if self._find_service is None:
+            if self._finds is None:
+                raise ProtocolError("a C-FIND arrived where none is served")
+            self._find_service = self._finds()
+        message, self._message = self._message, Message()
+        self._answers = self._find_service.begin(command, message.context_id, message.data_set)
+        return False
+
+    def _answer(self, answers: Answers) -> None:
+        """Send the next answers to the query, then look whether the peer said anything meanwhile."""
+        units = answers.next()
+        if units is None:
+            self._answers = None
+            return
+        if units:
+            self.send(units)
+        if not self._held:
+            self._receive(0.0)
 
     def _hand_over(self, command: Command) -> bool:
         self._served.note_request(command)
@@ -376,9 +443,12 @@ class ReceivingSocket(AssociationSocket):
 
     def _discard(self) -> None:
         transfer, self._transfer = self._transfer, None
+        answers, self._answers = self._answers, None
         self._message = Message()
         if transfer is not None:
             transfer.discard()
+        if answers is not None:
+            answers.abandon()
 
     def _refuse(self, why: str, *, reason: int) -> None:
         """Abort the association with a word to the log."""

@@ -9,7 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Date, Integer
 from sqlalchemy.exc import DBAPIError
@@ -44,6 +44,14 @@ page may cost a look at all the rows there are."""
 FoundRecord = dict[str, str]
 """Keyword to text, several values joined by a backslash, for every keyword that the query matches or returns."""
 
+
+class Page(NamedTuple):
+    """Some records, and whether others may follow."""
+
+    records: list[FoundRecord]
+    is_last: bool
+
+
 Row = tuple[Any, ...]
 
 _UIDS = {Level.STUDY: "study_uid", Level.SERIES: "series_uid", Level.IMAGE: "sop_instance_uid"}
@@ -52,9 +60,7 @@ _PATIENT = (
 )
 
 
-def find_pages(
-    index: Index, query: Query, countdown: Countdown, *, page_size: int = FIRST_PAGE
-) -> Iterator[list[FoundRecord]]:
+def find_pages(index: Index, query: Query, countdown: Countdown, *, page_size: int = FIRST_PAGE) -> Iterator[Page]:
     """Yield the records that match, page by page; a page may be empty though others follow.
 
     Between two pages nothing is open in the index. ``page_size`` is that of the first. Raises DatabaseError.
@@ -66,12 +72,13 @@ def find_pages(
         with index.read() as conn, _reading(conn) as rows:
             if after is None and query.level <= Level.STUDY:
                 way = best_way(query, countdown, rows)
-            page = rows(finder.page(way, after, page_size))
-            found = finder.records(rows, page)
-        yield found
-        if len(page) < page_size:
+            read = rows(finder.page(way, after, page_size))
+            found = finder.records(rows, read)
+        is_last = len(read) < page_size
+        yield Page(found, is_last)
+        if is_last:
             return
-        after = finder.position(page[-1])
+        after = finder.position(read[-1])
         page_size = max(page_size, min(2 * page_size, LARGEST_PAGE))
 
 

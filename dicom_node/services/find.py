@@ -13,7 +13,7 @@ from dicom_node.errors import QueryLimitError
 from dicom_node.index import releases
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
-from dicom_node.index.find import FoundRecord, find_pages
+from dicom_node.index.find import Page, find_pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class FindService:
     """The facility's calendar day."""
     limits: FindLimits = FindLimits()
 
-    def find(self, query: Query) -> Iterator[list[FoundRecord]]:
+    def find(self, query: Query) -> Iterator[Page]:
         """Yield the matching records in pages, some of them empty; nothing is open in the index between two.
 
         The caller stops by not asking on. Raises QueryLimitError when the limits are reached, after what was found by
@@ -51,12 +51,13 @@ class FindService:
             if page is None:
                 return
             searched += time.monotonic() - began
-            if len(page) > left:
-                yield page[:left]
+            if len(page.records) > left:
+                yield Page(page.records[:left], is_last=False)
                 raise QueryLimitError(f"more than {self.limits.matches} matches; ask for less")
-            left -= len(page)
-            yield page
-            if searched > self.limits.seconds:
+            left -= len(page.records)
+            late = searched > self.limits.seconds
+            yield page if not late else Page(page.records, is_last=False)
+            if late:
                 raise QueryLimitError(f"searched longer than {self.limits.seconds:g} s; ask for less")
 
     def _countdown(self, query: Query) -> Countdown:

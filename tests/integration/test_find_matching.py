@@ -23,7 +23,7 @@ STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
 
 def find(index: Index, query: Query, page_size: int = 3) -> list[dict[str, str]]:
     pages = find_pages(index, query, NOTHING_AGES, page_size=page_size)
-    return [record for page in pages for record in page]
+    return [record for page in pages for record in page.records]
 
 
 def _study(number: int, *images: dict[str, Any], **attributes: str) -> Iterator[Entry]:

@@ -25,7 +25,7 @@ def fill(index: Index, *entries: Any) -> Index:
 
 
 def find(index: Index, query: Query, **limits: Any) -> list[dict[str, str]]:
-    return [record for page in make_service(index, **limits).find(query) for record in page]
+    return [record for page in make_service(index, **limits).find(query) for record in page.records]
 
 
 def release(unit_id: str, state: ReleaseState, released_on: date) -> ReleaseVersion:
@@ -202,8 +202,8 @@ def test_a_patient_whose_rows_lie_on_two_pages_is_answered_once(index: Index) ->
         fill(index, make_entry(study_uid=f"1.{number}", PatientID="AB"[number % 2], PatientName=f"SYNTH^{number}"))
     query = ask("PATIENT", Root.PATIENT, PatientID="", NumberOfPatientRelatedStudies="")
     pages = list(find_pages(index, query, NOTHING_AGES, page_size=2))
-    assert [len(page) for page in pages] == [1, 1, 0]
-    found = {record["PatientID"]: record["NumberOfPatientRelatedStudies"] for page in pages for record in page}
+    assert [(len(page.records), page.is_last) for page in pages] == [(1, False), (1, False), (0, True)]
+    found = {record["PatientID"]: record["NumberOfPatientRelatedStudies"] for page in pages for record in page.records}
     assert found == {"A": "4", "B": "3"}
 
 
@@ -222,7 +222,7 @@ def test_a_query_with_too_many_matches_is_answered_up_to_the_limit_and_says_so(s
     fill_many(sqlite_index, 6)
     service = make_service(sqlite_index, matches=5)
     pages = service.find(ask("STUDY", StudyInstanceUID=""))
-    assert len(next(pages)) == 5
+    assert len(next(pages).records) == 5
     with pytest.raises(QueryLimitError, match="more than 5 matches"):
         next(pages)
     assert len(find(sqlite_index, ask("STUDY", StudyInstanceUID=""), matches=6)) == 6
@@ -241,7 +241,7 @@ def test_nothing_is_open_in_the_index_between_two_pages(index: Index) -> None:
     seen: list[str] = []
     for page in pages:
         assert checked_out() == 0
-        seen += [record["StudyInstanceUID"] for record in page]
+        seen += [record["StudyInstanceUID"] for record in page.records]
         # A writer gets in while answers travel, and what it adds behind the page is found.
         fill(index, make_entry(study_uid=f"2.{len(seen):05}", series_uid=f"2.{len(seen):05}.1"))
         if len(seen) > 12:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
+from dicom_node.dicom.query import Query
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.find import FindScp
 from dicom_node.dimse.listener import Capacity, Listener
 from dicom_node.dimse.receiver import REST, Limits
+from dicom_node.index.find import Page
 from tests import raw_peer
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, RawPeer
 
@@ -78,19 +82,17 @@ class Node:
             contexts=ContextTable(),
             limits=Limits(**limits),
             make_store=lambda **_: self.store,  # type: ignore[arg-type,return-value]  # a fake of the same shape
-            find=self._find,
+            make_find=partial(FindScp, find=self._find, retrieve_ae="SBB_NODE"),
             now=lambda: datetime.now(UTC),
         )
         self.listener = Listener(("127.0.0.1", 0), wire=wire, capacity=capacity)
         self.listener.start()
         self.port = self.listener.port
 
-    def _find(self, event: Any) -> Iterator[Any]:
+    def _find(self, _query: Query) -> Iterator[Page]:
         self.found += 1
-        cancelled = False
-        while not cancelled and not self.find_goes_on.wait(0.01):
-            cancelled = event.is_cancelled
-        yield (0xFE00, None) if cancelled else (0x0000, None)
+        while not self.find_goes_on.wait(0.01):
+            yield Page([], is_last=False)
 
 
 @pytest.fixture
@@ -325,7 +327,7 @@ def test_time_the_node_takes_is_not_the_peers(make_node: Any) -> None:
         assert [peer.read_response()[0].status for _ in range(2)] == [0, 0]
 
 
-def test_a_request_waits_while_the_library_serves_one_and_a_cancel_overtakes(node: Node) -> None:
+def test_a_request_waits_while_a_query_is_answered_and_a_cancel_overtakes(node: Node) -> None:
     find = raw_peer.command_set(0x0020, 5, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True)
     identifier = b"\x08\0\x52\0\x06\0\0\0STUDY "
     with RawPeer(node.port, contexts=CONTEXTS) as peer:
