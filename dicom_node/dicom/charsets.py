@@ -5,6 +5,7 @@ Nothing here raises or warns on what a peer sends: what cannot be decoded is rep
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.charset import CODES_TO_ENCODINGS, STAND_ALONE_ENCODINGS, python_encoding
 
@@ -55,6 +56,7 @@ DEFAULT = CharacterSets()
 """The default repertoire. Bytes beyond it are read as Latin-1, which those who forget the attribute mostly mean."""
 
 
+@lru_cache(maxsize=128)
 def character_sets(specific_character_set: str) -> CharacterSets:
     """Return the sets that the text of Specific Character Set names; its values are joined by a backslash."""
     known = True

@@ -67,8 +67,9 @@ def read_data_set(
     elements = structure.elements
     values = Values(little_endian=structure.little_endian)
     sets = _character_sets(elements, values)
+    text = values.text
     attributes = {
-        keyword: values.text(tag, elements[tag], sets, keyword) for tag, keyword in _KEYWORDS.items() if tag in elements
+        keyword: text(tag, elements[tag], sets, keyword) for tag, keyword in _KEYWORDS.items() if tag in elements
     }
     for keyword in _MANDATORY:
         if not attributes.get(keyword):
@@ -104,15 +105,14 @@ def _private_attributes(elements: Item, sets: CharacterSets, values: Values) -> 
 
     An element (gggg,bbee) belongs to the creator named in (gggg,00bb); without one it means nothing.
     """
+    private = [(tag, element) for tag, element in elements.items() if tag & 0x10000]
     creators = {
-        tag: values.private_text(tag, "", element, sets)
-        for tag, element in elements.items()
-        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF
+        tag: values.private_text(tag, "", element, sets) for tag, element in private if 0x10 <= tag & 0xFFFF <= 0xFF
     }
     found: dict[str, str] = {}
-    for tag, element in elements.items():
+    for tag, element in private:
         creator = creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF), "")
-        if tag & 0x10000 and tag & 0xFFFF > 0xFF and creator:
+        if tag & 0xFFFF > 0xFF and creator:
             name = f"{creator}:{tag >> 16:04X},{tag & 0xFF:02X}"
             found[name] = values.private_text(tag, creator, element, sets)
     return found

@@ -37,6 +37,8 @@ CONTENT_ATTRIBUTES = {
 
 _EARLIEST = frozenset({"DateTimeStarted", "StartOfXRayIrradiation"})
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 _MOST_ITEMS = 16  # of a sequence that becomes JSON
 
 _DEVICE = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "InstitutionName")
@@ -78,6 +80,9 @@ NESTED_ATTRIBUTES = frozenset(
 SEQUENCE_TAGS = frozenset(_TAGS[keyword] for keyword in _SEQUENCES)
 """Top-level sequences that `Nested` reads."""
 
+_TOLD_IN_ITEMS = SEQUENCE_TAGS - {_TAGS["ViewCodeSequence"], _TAGS["BiopsyTargetSequence"]}
+"""Most images have none of these."""
+
 NESTED_TAGS = frozenset(_TAGS[keyword] for keyword in _ELEMENTS)
 """Elements it reads inside them."""
 
@@ -99,16 +104,18 @@ class Nested:
 
     def attributes(self) -> dict[str, str]:
         """Return what the sequences tell, for attributes that are there."""
-        found = {
-            **self._devices(),
-            **self._dates(),
-            "FrameLaterality": self._joined("FrameLaterality", self._frames("FrameAnatomySequence")),
-            "UDISequence.UniqueDeviceIdentifier": self._joined(
-                "UniqueDeviceIdentifier", self._items(self._root, "UDISequence")
-            ),
-            **self._content(),
-        }
-        found = {name: text for name, text in found.items() if text}
+        found: dict[str, str] = {}
+        if not _TOLD_IN_ITEMS.isdisjoint(self._root.item):
+            texts = {
+                **self._devices(),
+                **self._dates(),
+                "FrameLaterality": self._joined("FrameLaterality", self._frames("FrameAnatomySequence")),
+                "UDISequence.UniqueDeviceIdentifier": self._joined(
+                    "UniqueDeviceIdentifier", self._items(self._root, "UDISequence")
+                ),
+                **self._content(),
+            }
+            found = {name: text for name, text in texts.items() if text}
         if _TAGS["ViewCodeSequence"] in self._root.item:
             found["ViewCodeSequence"] = self._json("ViewCodeSequence", [self._root], self._view)
         targets = [self._root, *self._functional_groups()]
@@ -199,7 +206,7 @@ class Nested:
 
     def _json(self, keyword: str, places: Iterable[_In], read: Callable[[_In], dict[str, object]]) -> str:
         items = [item for place in places for item in self._items(place, keyword)]
-        return json.dumps([read(item) for item in items[:_MOST_ITEMS]], ensure_ascii=False)
+        return _encode([read(item) for item in items[:_MOST_ITEMS]])
 
     def _functional_groups(self) -> list[_In]:
         return [

@@ -9,6 +9,7 @@ and after a biopsy, on this or another unit, share that name.
 
 import json
 import re
+from functools import lru_cache
 
 from pydicom.sr.coding import Code
 
@@ -30,6 +31,7 @@ _TERMS = {
 
 _SPECIMEN = Code("127457009", "SCT", "tissue specimen obtained by biopsy")
 
+_WORD = re.compile(r"[^\W_]+")
 _STEREO = frozenset({"stereo", "stereotactic", "stereotaxic"})
 _MAMMOGRAM = frozenset({"mammo", "mammogram", "mammograms", "mammography", "screening", "diagnostic"})
 _OTHER_PROCEDURES = frozenset(
@@ -47,7 +49,7 @@ _AFTER_BIOPSY = (("postbiopsy", Stage.POST_BIOPSY), ("post biopsy", Stage.POST_B
 
 def tokens(text: str) -> list[str]:
     """Return the words of a text: runs of letters and digits, case-folded."""
-    return re.findall(r"[^\W_]+", text.casefold())
+    return _WORD.findall(text.casefold())
 
 
 def has_phrase(words: list[str], phrase: str) -> bool:
@@ -85,6 +87,7 @@ def stage_of(facts: InstanceFacts, role: Role) -> tuple[Stage | None, str]:
     return None, ""
 
 
+@lru_cache(maxsize=512)  # a protocol or series is told in the same words in image after image
 def words_stage(text: str) -> Stage | None:
     """Return the stage that the words of a protocol or series tell.
 

@@ -14,8 +14,9 @@ top-level elements cannot be told from a shorter one; only a mandatory UID that 
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from pydicom._dicom_dict import DicomDictionary
@@ -77,6 +78,8 @@ class Element(NamedTuple):
     items: "list[Item] | None" = None
     """Of a sequence."""
 
+
+_element: Callable[[tuple[str, int, bytes, None]], Element] = partial(tuple.__new__, Element)  # quicker than its own
 
 Item = Mapping[int, Element]
 """Tag, as (group << 16) + element, to element."""
@@ -148,27 +151,18 @@ class _Frame:
 
     ``end`` is the position at which it ends, beyond any data when a delimiter ends it; ``limit`` the end of the
     innermost thing of known length around it. ``kept`` collects the ``wanted`` elements of a data set, ``items`` those
-    of a sequence.
+    of a sequence that is kept.
     """
 
     __slots__ = ("end", "is_sequence", "items", "kept", "limit", "wanted")
 
-    def __init__(
-        self,
-        *,
-        end: int,
-        limit: int,
-        is_sequence: bool = False,
-        kept: dict[int, Element] | None = None,
-        wanted: frozenset[int] = frozenset(),
-        items: list[Item] | None = None,
-    ) -> None:
+    def __init__(self, *, end: int, limit: int, is_sequence: bool = False, items: list[Item] | None = None) -> None:
         self.end = end
         self.limit = limit if end == _ENDLESS else end
         self.is_sequence = is_sequence
-        self.kept = kept
-        self.wanted = wanted
         self.items = items
+        self.kept: dict[int, Element] = {}
+        self.wanted: frozenset[int] = frozenset()
 
 
 class _LimitError(Exception):
@@ -179,139 +173,175 @@ class _Walk:
     def __init__(self, data: Plain | Inflated, length: int, transfer_syntax_uid: str, selection: Selection) -> None:
         self.little_endian = transfer_syntax_uid != ExplicitVRBigEndian
         self.header_end = -1
-        self.kept: dict[int, Element] = {}
         self.flags: list[str] = []
         self._data = data
         self._implicit = transfer_syntax_uid == ImplicitVRLittleEndian
         self._selection = selection
         self._unpack_implicit, self._unpack_explicit, self._unpack_length = _UNPACK[self.little_endian]
-        self._root = _Frame(end=_ENDLESS, limit=length, kept=self.kept, wanted=selection.top)
+        self._root = _Frame(end=_ENDLESS, limit=length)
+        self._root.wanted = selection.top
+        self.kept = self._root.kept
         self._open: list[_Frame] = []
         self._top_start = 0
         self._room = MOST_KEPT
 
     def run(self) -> None:
         """Walk to the end, or to a limit."""
+        reached = ""
         try:
             self._run()
         except _LimitError as limit:
-            self.flags.append(str(limit))
+            reached = str(limit)
         except InflationLimitError as limit:
-            self.flags.append(f"deflated: {limit}")
+            reached = f"deflated: {limit}"
+        if self._room < 0:
+            self.flags.append(f"more than {MOST_KEPT} bytes of header: the rest is not read")
+        if reached:
+            self.flags.append(reached)
         if self.header_end < 0:
             self.header_end = self._top_start
 
     def _run(self) -> None:  # noqa: PLR0915 - one loop, because a call for each element would double what it costs
         """Pass every element."""
-        data, root, implicit, private = self._data, self._root, self._implicit, self._selection.private
+        data, root, implicit = self._data, self._root, self._implicit
         unpack_implicit, unpack_explicit = self._unpack_implicit, self._unpack_explicit
         frame, position, count = root, 0, 0
         window, start, window_end = b"", 0, 0
         try:
             while True:
-                while position >= frame.end:
-                    frame = self._open.pop()
-                if position + 12 > window_end:
-                    window, start = data.window(position, 12)
-                    window_end = start + len(window)
-                    if position + 8 > window_end:
-                        if frame is root and data.ends_at(position):
-                            return
-                        raise UnreadableInstanceError("the data set is cut short")
-                count += 1
-                if count > MOST_ELEMENTS:
-                    raise _LimitError(_TOO_MANY)
-                vr: str | None = ""
-                if implicit:
-                    group, element, length = unpack_implicit(window, position - start)
-                else:
-                    group, element, code, length = unpack_explicit(window, position - start)
-                    vr = _SHORT_LENGTHS.get(code)
-                tag = (group << 16) + element
-                value_at = position + 8
-                if tag >= _FIRST_PIXEL_TAG:
-                    if group == _ITEM_GROUP:
-                        (length,) = self._unpack_length(window, value_at - 4 - start)
-                        frame, position = self._delimiter(frame, tag, length, value_at), value_at
-                        continue
-                    if frame is root and self.header_end < 0:
-                        self.header_end = position
                 if frame.is_sequence:
-                    raise UnreadableInstanceError(f"{_name(tag)} stands in a sequence outside an item")
-                if vr is None:
-                    vr, length, value_at = self._odd(code, length, window[position - start :][:12], value_at)
-                kept = None
-                if tag in frame.wanted or (private and group & 1 and frame is root and length <= LONGEST_VALUE):
-                    kept = frame.kept if self._affords(length) else None
-                end = value_at + length
-                if length == _UNDEFINED:
-                    if tag == _PIXEL_DATA or vr not in _HOLDING_ITEMS:
-                        position, count = self._fragments(frame, tag, value_at, count)
-                        continue
-                    end = _ENDLESS
-                elif end > frame.limit:
-                    raise UnreadableInstanceError(
-                        f"{_name(tag)} is longer than {'the data' if frame is root else 'what holds it'}"
-                    )
-                if end == _ENDLESS or vr == "SQ" or (not vr and tag in _SEQUENCES):
-                    frame, position = self._enter(frame, tag, end, kept, position), value_at
+                    frame, position, count = self._in_sequence(frame, position, count)
                     continue
-                if kept is not None:
-                    size = min(length, LONGEST_VALUE)
-                    if value_at + size > window_end:
-                        window, start = data.window(value_at, size)
+                end, limit, wanted, kept = frame.end, frame.limit, frame.wanted, frame.kept
+                private = self._selection.private and frame is root
+                while position < end:
+                    if position + 12 > window_end:
+                        window, start = data.window(position, 12)
                         window_end = start + len(window)
-                    kept[tag] = Element(vr, length, window[value_at - start : value_at - start + size])
-                if end > window_end and not data.reaches(end):
-                    raise UnreadableInstanceError(f"{_name(tag)} is longer than the data")
-                position = end
+                        if position + 8 > window_end:
+                            if frame is root and data.ends_at(position):
+                                return
+                            raise UnreadableInstanceError("the data set is cut short")
+                    count += 1
+                    if count > MOST_ELEMENTS:
+                        raise _LimitError(_TOO_MANY)
+                    at = position - start
+                    vr: str | None = ""
+                    if implicit:
+                        group, element, length = unpack_implicit(window, at)
+                    else:
+                        group, element, code, length = unpack_explicit(window, at)
+                        vr = _SHORT_LENGTHS.get(code)
+                    tag = (group << 16) + element
+                    if tag >= _FIRST_PIXEL_TAG:
+                        if group == _ITEM_GROUP:
+                            frame = self._closed(frame, tag, window[at + 4 : at + 8], _ITEM_END)
+                            position += 8
+                            break
+                        if frame is root and self.header_end < 0:
+                            self.header_end = position
+                    at += 8
+                    is_long = not vr  # its length has 32 bits: it may be without one, or a sequence
+                    if vr is None:
+                        vr, length, more = self._odd(code, length, window[at - 4 : at + 4])
+                        at += more
+                    is_kept = tag in wanted or (private and group & 1 and length <= LONGEST_VALUE)
+                    if is_kept:
+                        size = min(length, LONGEST_VALUE)
+                        self._room -= _COST + size
+                        is_kept = self._room >= 0
+                    value_end = start + at + length
+                    if value_end > limit and length != _UNDEFINED:
+                        whole = "the data" if frame is root else "what holds it"
+                        raise UnreadableInstanceError(f"{_name(tag)} is longer than {whole}")
+                    if is_long:
+                        if length == _UNDEFINED and (tag == _PIXEL_DATA or vr not in _HOLDING_ITEMS):
+                            position, count = self._fragments(frame, tag, start + at, count)
+                            continue
+                        if length == _UNDEFINED or vr == "SQ" or (not vr and tag in _SEQUENCES):
+                            if frame is root:
+                                self._top_start = position
+                            frame = self._enter(frame, tag, _ENDLESS if length == _UNDEFINED else value_end, is_kept)
+                            position = start + at
+                            break
+                    if is_kept:
+                        value = window[at : at + size]
+                        if len(value) < size:
+                            value = self._read(start + at, size)
+                        kept[tag] = _element((vr, length, value, None))
+                    if value_end > window_end and not data.reaches(value_end):
+                        raise UnreadableInstanceError(f"{_name(tag)} is longer than the data")
+                    position = value_end
+                else:
+                    frame = self._open.pop()
         finally:
             if frame is root:
                 self._top_start = position
 
-    def _odd(self, code: bytes, short_length: int, header: bytes, value_at: int) -> tuple[str, int, int]:
-        """Return VR, length and where the value begins of an element in explicit VR whose length is not one of 16 bits.
+    def _odd(self, code: bytes, short_length: int, lengths: bytes) -> tuple[str, int, int]:
+        """Return VR, length, and further bytes before the value, of an explicit element with a VR of no short length.
 
-        Some writers put implicit elements into the items of explicit data sets, and the items of a UN of undefined
-        length are implicit anyway (PS3.5 6.2.2): no VR there, so "" for it.
+        ``lengths`` are the bytes behind the tag. Some writers put implicit elements into the items of explicit data
+        sets, and the items of a UN of undefined length are implicit anyway (PS3.5 6.2.2): no VR there, so "" for it.
         """
-        if not (code.isalpha() and code.isupper()):
-            return "", self._unpack_length(header, 4)[0], value_at
-        vr = code.decode("ascii")
-        if code not in _LONG_VRS and short_length != 0:
-            return vr, short_length, value_at
+        vr = _LONG_VRS.get(code)
+        if vr is None:
+            if not (code.isalpha() and code.isupper()):
+                return "", self._unpack_length(lengths, 0)[0], 0
+            vr = code.decode("ascii")
+            if short_length != 0:
+                return vr, short_length, 0
         # A VR of a later edition has a long length behind two zero bytes too (PS3.5 7.1.2).
-        if len(header) < 12:
+        if len(lengths) < 8:
             raise UnreadableInstanceError("the data set is cut short")
-        return vr, self._unpack_length(header, 8)[0], value_at + 4
+        return vr, self._unpack_length(lengths, 4)[0], 4
 
-    def _enter(self, frame: _Frame, tag: int, end: int, kept: dict[int, Element] | None, position: int) -> _Frame:
+    def _read(self, position: int, size: int) -> bytes:
+        """Return the bytes at a position, fewer at the end."""
+        window, start = self._data.window(position, size)
+        return window[position - start : position - start + size]
+
+    def _enter(self, frame: _Frame, tag: int, end: int, is_kept: bool) -> _Frame:
         """Open a sequence."""
         if len(self._open) >= 2 * DEEPEST:
             raise _LimitError(f"nested deeper than {DEEPEST} sequences: not checked further")
-        if frame is self._root:
-            self._top_start = position
         items: list[Item] | None = None
-        if kept is not None:
+        if is_kept:
             items = []
-            kept[tag] = Element("SQ", 0, b"", items)
+            frame.kept[tag] = Element("SQ", 0, b"", items)
         self._open.append(frame)
         return _Frame(end=end, limit=frame.limit, is_sequence=True, items=items)
 
-    def _delimiter(self, frame: _Frame, tag: int, length: int, position: int) -> _Frame:
-        """Take an item, or the end of an item or sequence; return the frame that is open then."""
-        if frame.is_sequence and tag == _ITEM:
-            end = _ENDLESS if length == _UNDEFINED else position + length
-            if end != _ENDLESS and end > frame.limit:
-                raise UnreadableInstanceError("an item is longer than what holds it")
-            kept: dict[int, Element] | None = None
-            if frame.items is not None and self._affords(0):
-                kept = {}
-                frame.items.append(kept)
-            self._open.append(frame)
-            wanted = frozenset[int]() if kept is None else self._selection.nested
-            return _Frame(end=end, limit=frame.limit, kept=kept, wanted=wanted)
-        if length == 0 and frame is not self._root and tag == (_SEQUENCE_END if frame.is_sequence else _ITEM_END):
+    def _in_sequence(self, frame: _Frame, position: int, count: int) -> tuple[_Frame, int, int]:
+        """Take an item, or the end of a sequence; return the frame open then, where it goes on, and the new count."""
+        if position >= frame.end:
+            return self._open.pop(), position, count
+        header = self._read(position, 8)
+        if len(header) < 8:
+            raise UnreadableInstanceError("the data set is cut short")
+        count = _one_more(count)
+        group, element, length = self._unpack_implicit(header, 0)
+        tag = (group << 16) + element
+        position += 8
+        if group != _ITEM_GROUP:
+            raise UnreadableInstanceError(f"{_name(tag)} stands in a sequence outside an item")
+        if tag != _ITEM:
+            return self._closed(frame, tag, header[4:], _SEQUENCE_END), position, count
+        end = _ENDLESS if length == _UNDEFINED else position + length
+        if end != _ENDLESS and end > frame.limit:
+            raise UnreadableInstanceError("an item is longer than what holds it")
+        item = _Frame(end=end, limit=frame.limit)
+        if frame.items is not None:
+            self._room -= _COST
+            if self._room >= 0:
+                item.wanted = self._selection.nested
+                frame.items.append(item.kept)
+        self._open.append(frame)
+        return item, position, count
+
+    def _closed(self, frame: _Frame, tag: int, length: bytes, delimiter: int) -> _Frame:
+        """Take the delimiter of an item or sequence; return the frame that is open then."""
+        if frame is not self._root and tag == delimiter and not any(length):
             # Where the length is known, the delimiter is superfluous and harmless.
             return self._open.pop() if frame.end == _ENDLESS else frame
         raise UnreadableInstanceError("a sequence is not closed or an item stands outside one")
@@ -319,13 +349,10 @@ class _Walk:
     def _fragments(self, frame: _Frame, tag: int, position: int, count: int) -> tuple[int, int]:
         """Pass over the fragments of encapsulated pixel data (PS3.5 A.4); return where they end and the new count."""
         while True:
-            window, start = self._data.window(position, 8)
-            header = window[position - start : position - start + 8]
+            header = self._read(position, 8)
             if len(header) < 8:
                 raise UnreadableInstanceError(f"{_name(tag)} is cut short")
-            count += 1
-            if count > MOST_ELEMENTS:
-                raise _LimitError(_TOO_MANY)
+            count = _one_more(count)
             group, element, length = self._unpack_implicit(header, 0)
             item = (group << 16) + element
             position += 8
@@ -337,14 +364,11 @@ class _Walk:
             if position > frame.limit or not self._data.reaches(position):
                 raise UnreadableInstanceError(f"a fragment of {_name(tag)} is longer than the data")
 
-    def _affords(self, length: int) -> bool:
-        """Tell whether an item, or an element of ``length`` bytes, may still be kept, and account for it."""
-        if self._room < 0:
-            return False
-        self._room -= _COST + min(length, LONGEST_VALUE)
-        if self._room < 0:
-            self.flags.append(f"more than {MOST_KEPT} bytes of header: the rest is not read")
-        return self._room >= 0
+
+def _one_more(count: int) -> int:
+    if count >= MOST_ELEMENTS:
+        raise _LimitError(_TOO_MANY)
+    return count + 1
 
 
 def _name(tag: int) -> str:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
@@ -37,8 +38,17 @@ class Values:
 
         ``name`` stands for the element in flags. Dates become YYYYMMDD where they are dates. A sequence is "".
         """
-        vr = element.vr if element.vr in _READABLE else dictionary_vr(tag)
-        return self._readable(vr, element, sets, name) if vr in _READABLE else ""
+        vr, length, value, items = element
+        if vr not in _READABLE:
+            vr = dictionary_vr(tag)
+            if vr not in _READABLE:
+                return ""
+        # Most values are short plain text, the same in every character set, and are done here.
+        if vr not in _NUMBERS and length <= LONGEST_TEXT and value.isascii() and items is None:
+            text = value.decode("ascii").strip("\0 ")
+            if text.isprintable() and "\\" not in text and (vr != "DA" or "." not in text):
+                return text
+        return self._readable(vr, element, sets, name)
 
     def private_text(self, tag: int, creator: str, element: Element, sets: CharacterSets) -> str:
         """Return the value of a private element of ``creator``; nothing of it is worth a flag.
@@ -58,13 +68,14 @@ class Values:
         if element.items is not None:
             self._flag(name, "a sequence where a value belongs")
             return ""
+        value = element.value
         if vr in _NUMBERS:
-            return self._numbers(_NUMBERS[vr], element.value, name)
-        if element.length > len(element.value):
+            return self._numbers(_NUMBERS[vr], value, name)
+        if element.length > len(value):
             self._flag(name, _CUT)
         if vr in _IN_DEFAULT_SET:
-            return self._clean(element.value.decode("latin-1"), vr, name)
-        text, legible = decode(element.value, sets, name=vr == "PN")
+            return self._clean(value.decode("latin-1"), vr, name)
+        text, legible = decode(value, sets, name=vr == "PN")
         if not legible:
             self._flag(name, "not in its character set")
         return self._clean(text, vr, name)
@@ -74,6 +85,8 @@ class Values:
         if len(value) % size:
             self._flag(name, "not a whole number of values")
         numbers = struct.unpack_from(f"{self._order}{len(value) // size}{form}", value)
+        if len(numbers) == 1 and form not in "fd":
+            return str(numbers[0])
         return self._cut("\\".join(f"{number:.10g}" if form in "fd" else str(number) for number in numbers), name)
 
     def _clean(self, text: str, vr: str, name: str) -> str:
@@ -97,6 +110,7 @@ class Values:
             self.flags[f"{name}: {problem}"] = None
 
 
+@lru_cache(maxsize=4096)
 def dictionary_vr(tag: int) -> str:
     """Return the VR of a standard element (PS3.6), the first one where it may have several, "" when there is none."""
     try:
@@ -105,6 +119,7 @@ def dictionary_vr(tag: int) -> str:
         return ""
 
 
+@lru_cache(maxsize=1024)
 def _private_vr(tag: int, creator: str) -> str:
     try:
         return private_dictionary_VR(tag, creator)[:2]
