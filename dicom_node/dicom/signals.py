@@ -1,5 +1,7 @@
 """From a header and how it came to the signals the accreditation rules read: the one place of that translation."""
 
+from functools import lru_cache
+
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -15,6 +17,7 @@ _PHANTOMS: tuple[Code, ...] = tuple(codes.cid4052.concepts.values())
 """Phantom devices (PS3.16 CID 4052)."""
 
 _WORD_KEYWORDS = ("PatientName", "PatientID", "StudyDescription", "SeriesDescription", "ProtocolName")
+_PATTERN_KEYWORDS = ("ImageType", "StudyDescription", "SeriesDescription", "ProtocolName")
 _TEST_PATTERNS = ("flat field", "flatfield", "test pattern", "testpattern")
 
 _FIELDS = {
@@ -58,7 +61,7 @@ def to_signals(facts: InstanceFacts, provenance: Provenance) -> Signals:
         quality_control_image=facts.get("QualityControlImage") not in {"", "NO"},
         test_pattern=_is_test_pattern(facts),
         patient_id=facts.get("PatientID"),
-        words=tuple(dict.fromkeys(word for keyword in _WORD_KEYWORDS for word in tokens(facts.get(keyword)))),
+        words=tuple(dict.fromkeys(tokens(" ".join([facts.get(keyword) for keyword in _WORD_KEYWORDS])))),
         attributes=facts.attributes,
     )
 
@@ -66,10 +69,11 @@ def to_signals(facts: InstanceFacts, provenance: Provenance) -> Signals:
 def _device(facts: InstanceFacts) -> dict[str, str]:
     """Return the device's texts from the first place that names exactly one serial number; gaps are filled from the
     object's own equipment."""
+    own = {field: facts.get(keyword) for field, keyword in _FIELDS.items()}
     place = next((place for place in _DEVICES if _single(facts.get(place["device_serial"]))), _FIELDS)
-    return {
-        field: _single(facts.get(place.get(field, keyword))) or facts.get(keyword) for field, keyword in _FIELDS.items()
-    }
+    if place is _FIELDS:
+        return own
+    return {field: (_single(facts.get(place[field])) if field in place else "") or text for field, text in own.items()}
 
 
 def _single(text: str) -> str:
@@ -84,9 +88,9 @@ def _device_uid(facts: InstanceFacts) -> str:
 
 
 def _phantom(facts: InstanceFacts) -> Phantom | None:
-    values = facts.get("DeviceSequence.CodeValue").split("\\")
-    schemes = facts.get("DeviceSequence.CodingSchemeDesignator").split("\\")
-    devices = [device for device in zip(values, schemes, strict=False) if device[0]]
+    values = facts.get("DeviceSequence.CodeValue")
+    schemes = facts.get("DeviceSequence.CodingSchemeDesignator")
+    devices = [device for device in zip(values.split("\\"), schemes.split("\\"), strict=False) if device[0]]
     if any(same_code(*device, _STEREOTACTIC_PHANTOM) for device in devices):
         return Phantom.STEREOTACTIC
     if any(same_code(*device, phantom) for device in devices for phantom in _PHANTOMS):
@@ -95,5 +99,10 @@ def _phantom(facts: InstanceFacts) -> Phantom | None:
 
 
 def _is_test_pattern(facts: InstanceFacts) -> bool:
-    texts = [tokens(facts.get(keyword)) for keyword in ("ImageType", *_WORD_KEYWORDS[2:])]
-    return any(has_phrase(words, pattern) for words in texts for pattern in _TEST_PATTERNS)
+    return any([_names_test_pattern(facts.get(keyword)) for keyword in _PATTERN_KEYWORDS])
+
+
+@lru_cache(maxsize=512)  # the texts of a protocol, the same in image after image
+def _names_test_pattern(text: str) -> bool:
+    words = tokens(text)
+    return any(has_phrase(words, pattern) for pattern in _TEST_PATTERNS)

@@ -123,6 +123,7 @@ def words_stage(text: str) -> Stage | None:
     return None
 
 
+@lru_cache(maxsize=128)  # there are few views
 def _is_specimen_view(views: str) -> bool:
     items = json.loads(views) if views else []
     return any(
