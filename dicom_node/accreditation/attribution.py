@@ -17,22 +17,23 @@ maps, then rules, then the serial number, then the one unit the attachment is as
 station. Maps, or a map and a serial number, that name different units are a doubt.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
 from dicom_node.accreditation.evidence import (
     Match,
-    any_fits,
+    any_sends,
     device_words,
     folded,
     has_detector,
     has_other_serials,
+    has_sender,
     has_serial,
     has_station,
     is_sender,
     shown,
     tells_serial,
-    units_named,
 )
 from dicom_node.accreditation.rules import holds, value_of
 from dicom_node.accreditation.signals import Role, Signals, Stage
@@ -83,11 +84,11 @@ def attribute(signals: Signals, registry: Registry, day: date | None) -> Attribu
     if isinstance(found, Unattributed):
         return found
     unit, evidence = found
-    attachment = _attachment_used(unit, signals, registry, day)
+    attachment = _attachment_used(unit, signals, registry, hosts, day)
     flags = [
-        f"{words} names {', '.join(named)}"
-        for words, match in _rungs(signals, sender)
-        if (named := units_named(match, signals, registry)) and unit not in named
+        f"{_WORDS[match](signals)} names {', '.join(named)}"
+        for match in _rungs(sender)
+        if (named := match(signals, registry)) and unit not in named
     ]
     if has_other_serials(unit, _without_serial_of(hosts, signals), registry):
         flags.append(f"serial {shown(signals.device_serial)} is not configured for {unit}")
@@ -100,7 +101,7 @@ def attribute(signals: Signals, registry: Registry, day: date | None) -> Attribu
 
 def attribute_by_hand(unit: str, signals: Signals, registry: Registry, day: date | None) -> Attributed:
     """Attribute an instance to the unit a person assigned it to; the attachment is derived as ever."""
-    attachment = _attachment_used(unit, signals, registry, day)
+    attachment = _attachment_used(unit, signals, registry, _attachment_hosts(signals, registry), day)
     return Attributed(unit=unit, attachment=attachment, evidence="a person assigned it")
 
 
@@ -116,15 +117,22 @@ def _by_rule(signals: Signals, registry: Registry) -> _Named | None:
     return None
 
 
-def _rungs(signals: Signals, sender: Sender | None) -> tuple[tuple[str, Match], ...]:
-    """List the evidence in headers and association, strongest first; a listed sender is no unit and says nothing."""
-    by_sender: tuple[tuple[str, Match], ...] = ((f"sender {shown(signals.calling_ae)}", is_sender),)
-    return (
-        (f"device serial {shown(signals.device_serial)}", has_serial),
-        *(by_sender if sender is None else ()),
-        ("detector id or device UID", has_detector),
-        (f"station name {shown(signals.station_name)}", has_station),
-    )
+_WORDS: Mapping[Match, Callable[[Signals], str]] = {
+    has_serial: lambda signals: f"device serial {shown(signals.device_serial)}",
+    has_sender: lambda signals: f"sender {shown(signals.calling_ae)}",
+    has_detector: lambda _: "detector id or device UID",
+    has_station: lambda signals: f"station name {shown(signals.station_name)}",
+}
+"""The evidence in headers and association, strongest first, and how it is told."""
+
+
+def _rungs(sender: Sender | None) -> tuple[Match, ...]:
+    """List the evidence that says something; of a listed sender, which is no unit, not who sent it."""
+    return _RUNGS if sender is None else _RUNGS_OF_A_LISTED_SENDER
+
+
+_RUNGS = tuple(_WORDS)
+_RUNGS_OF_A_LISTED_SENDER = tuple(match for match in _RUNGS if match is not has_sender)
 
 
 def _listed_sender(signals: Signals, registry: Registry) -> Sender | None:
@@ -132,10 +140,10 @@ def _listed_sender(signals: Signals, registry: Registry) -> Sender | None:
 
 
 def _by_ladder(signals: Signals, registry: Registry, sender: Sender | None) -> _Named | Unattributed:
-    for words, match in _rungs(signals, sender):
-        named = units_named(match, signals, registry)
+    for match in _rungs(sender):
+        named = match(signals, registry)
         if named:
-            return _decide(words, match, named, signals, registry)
+            return _decide(match, named, signals, registry)
         if match is has_serial and sender is not None and sender.role is SenderRole.SPECIMEN:
             return Unattributed(doubt=f"sent by {sender.id}, a specimen cabinet, which is no unit")
     return Unattributed(
@@ -143,10 +151,9 @@ def _by_ladder(signals: Signals, registry: Registry, sender: Sender | None) -> _
     )
 
 
-def _decide(
-    words: str, match: Match, named: tuple[str, ...], signals: Signals, registry: Registry
-) -> _Named | Unattributed:
+def _decide(match: Match, named: tuple[str, ...], signals: Signals, registry: Registry) -> _Named | Unattributed:
     """Take the one unit that some evidence names, or say why not."""
+    words = _WORDS[match](signals)
     if match is not has_serial and all(has_other_serials(unit, signals, registry) for unit in named):
         return _serial_not_configured(words, named, signals)
     if len(named) > 1:
@@ -168,7 +175,7 @@ def _serial_not_configured(words: str, named: tuple[str, ...], signals: Signals)
 
 def _attachment_hosts(signals: Signals, registry: Registry) -> tuple[Attachment, ...]:
     """Return the attachments whose own computer sent the instance: one, unless the configuration says otherwise."""
-    return tuple(a for a in registry.attachments.values() if any_fits(is_sender, a.identities, signals))
+    return tuple(a for a in registry.attachments.values() if any_sends(a.identities, signals))
 
 
 def _of_attachment_host(
@@ -183,8 +190,7 @@ def _of_attachment_host(
 def _in_order_of_attachment(
     signals: Signals, registry: Registry, hosts: tuple[Attachment, ...], day: date | None
 ) -> _Named | Unattributed:
-    serial, *_, detector, station = _rungs(signals, None)
-    by_serial = units_named(has_serial, signals, registry)
+    by_serial = has_serial(signals, registry)
     mapped = _mapped(signals, hosts)
     if mapped:
         named = tuple(sorted({*mapped, *by_serial}))
@@ -196,19 +202,19 @@ def _in_order_of_attachment(
     if by_rule is not None:
         return by_rule
     if by_serial:
-        return _decide(*serial, by_serial, signals, registry)
+        return _decide(has_serial, by_serial, signals, registry)
     # A unit whose own sender identity fits as well is as likely as the units the attachment is assigned to.
-    pool = {unit for host in hosts for unit in _assigned(host, day)} | {*units_named(is_sender, signals, registry)}
+    pool = {unit for host in hosts for unit in _assigned(host, day)} | {*has_sender(signals, registry)}
     candidates = tuple(sorted(pool))
     names = " or ".join(host.id for host in hosts)
     if candidates and all(has_other_serials(unit, signals, registry) for unit in candidates):
         return _serial_not_configured(f"the assignment of {names}", candidates, signals)
     if len(candidates) == 1:
         return candidates[0], f"the only unit {names} is assigned to"
-    for words, match in (detector, station):
-        named = units_named(match, signals, registry)
+    for match in (has_detector, has_station):
+        named = match(signals, registry)
         if named:
-            return _decide(words, match, named, signals, registry)
+            return _decide(match, named, signals, registry)
     return Unattributed(
         doubt=f"{names} is assigned to {len(pool) or 'no'} units and nothing says which: {device_words(signals)}",
         unregistered=not pool and tells_serial(signals) and shows_biopsy(signals),
@@ -229,6 +235,8 @@ def _mapped(signals: Signals, hosts: tuple[Attachment, ...]) -> dict[str, str]:
 
 def _without_serial_of(hosts: tuple[Attachment, ...], signals: Signals) -> Signals:
     """Take away a serial number that is the attachment's own: it says nothing of the unit."""
+    if not hosts:
+        return signals
     own = {folded(identity.device_serial) for host in hosts for identity in host.identities}
     return replace(signals, device_serial="") if folded(signals.device_serial) in own else signals
 
@@ -240,12 +248,13 @@ def _assigned(attachment: Attachment | None, day: date | None) -> set[str]:
     return {a.unit for a in attachment.assignments if day is None or a.covers(day)}
 
 
-def _attachment_used(unit: str, signals: Signals, registry: Registry, day: date | None) -> str | None:
+def _attachment_used(
+    unit: str, signals: Signals, registry: Registry, hosts: tuple[Attachment, ...], day: date | None
+) -> str | None:
     """Name the attachment: by rule, else the one whose computer sent it, else the only one the unit had that day."""
     for rule in registry.rules:
         if rule.attachment is not None and holds(rule, signals):
             return rule.attachment
-    hosts = _attachment_hosts(signals, registry)
     if len(hosts) == 1:
         return hosts[0].id
     if not hosts and not shows_biopsy(signals):

@@ -64,6 +64,8 @@ def _patient_image(signals: Signals, unit: Unit | None) -> PortionDecision:
 
 
 def _has_phantom_id(signals: Signals, unit: Unit) -> bool:
+    if not unit.phantom_patient_ids:
+        return False
     patient_id = signals.patient_id.strip().casefold()
     # Only * and ? are wild: brackets occur in identifiers and mean themselves.
     patterns = (pattern.strip().casefold().replace("[", "[[]") for pattern in unit.phantom_patient_ids)
@@ -71,5 +73,7 @@ def _has_phantom_id(signals: Signals, unit: Unit) -> bool:
 
 
 def _has_phantom_word(signals: Signals, unit: Unit) -> bool:
+    if not unit.phantom_words:
+        return False
     words = {word.casefold() for word in signals.words}
     return any(word.strip().casefold() in words for word in unit.phantom_words)

@@ -32,16 +32,19 @@ def derive(signals: Signals, registry: Registry, received_on: date, assigned_uni
     """
     # The day chooses the attachment's assignment, and the unit's installation may refuse the day: the first pass
     # judges the day alone.
-    day = performed(signals, received_on, installed_on=None).day
+    judged = performed(signals, received_on, installed_on=None)
+    day = judged.day
     attribution: Attribution
     if assigned_unit is None:
         attribution = attribute(signals, registry, day)
     else:
         attribution = attribute_by_hand(assigned_unit, signals, registry, day)
     unit = registry.units.get(attribution.unit) if isinstance(attribution, Attributed) else None
+    if unit is not None and unit.installed_on is not None:
+        judged = performed(signals, received_on, unit.installed_on)
     return Derivation(
         attribution=attribution,
-        performed=performed(signals, received_on, None if unit is None else unit.installed_on),
+        performed=judged,
         portion=classify(signals, unit, registry),
         stage="" if signals.stage is None else signals.stage.value,
         role=signals.role,

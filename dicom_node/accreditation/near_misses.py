@@ -6,7 +6,7 @@ shown, those of any other attribute, which may be a patient's, never.
 
 from difflib import SequenceMatcher
 
-from dicom_node.accreditation.evidence import any_fits, folded, is_sender, shown
+from dicom_node.accreditation.evidence import any_sends, folded, shown
 from dicom_node.accreditation.rules import holds, value_of
 from dicom_node.accreditation.signals import Signals
 from dicom_node.accreditation.units import Condition, Registry, Rule
@@ -47,7 +47,7 @@ def near_misses(signals: Signals, registry: Registry) -> tuple[str, ...]:
 def _maps(signals: Signals, registry: Registry) -> list[tuple[float, str]]:
     found = []
     for attachment in registry.attachments.values():
-        if not any_fits(is_sender, attachment.identities, signals):
+        if not any_sends(attachment.identities, signals):
             continue
         for attribute_map in attachment.attribute_maps:
             name, value = attribute_map.keyword, value_of(signals, attribute_map.keyword)

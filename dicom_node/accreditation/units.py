@@ -142,9 +142,9 @@ class Rule:
     portion: Portion | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registry:
-    """The units, attachments, senders and rules of one configuration."""
+    """The units, attachments, senders and rules of one configuration. It equals itself alone."""
 
     units: Mapping[str, Unit] = field(default_factory=dict)
     attachments: Mapping[str, Attachment] = field(default_factory=dict)

@@ -99,7 +99,7 @@ def _phantom(facts: InstanceFacts) -> Phantom | None:
 
 
 def _is_test_pattern(facts: InstanceFacts) -> bool:
-    return any([_names_test_pattern(facts.get(keyword)) for keyword in _PATTERN_KEYWORDS])
+    return any(_names_test_pattern(facts.get(keyword)) for keyword in _PATTERN_KEYWORDS)
 
 
 @lru_cache(maxsize=512)  # the texts of a protocol, the same in image after image
