@@ -24,8 +24,7 @@ from dicom_node.index.record import Entry, Recorded
 WRITER_LOCK = 0x5BB0D1C0
 """Key of the PostgreSQL advisory lock that a write transaction holds: any number that other programs do not use."""
 
-_WRITES = "dicom_node_writes"
-_UPGRADES = "dicom_node_upgrades"
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=WRITER_LOCK)
 
 
 def open_index(url: str, *, busy_timeout_s: float = 10.0) -> "Index":
@@ -64,6 +63,8 @@ class Index:
         On SQLite all its statements see the same moment; on PostgreSQL each sees what was committed when it began.
         """
         with translate_errors(), self.engine.connect() as conn:
+            if conn.dialect.name == "sqlite":
+                conn.exec_driver_sql("BEGIN")
             yield conn
 
     @contextlib.contextmanager
@@ -104,10 +105,11 @@ class Index:
         if not self._writer.acquire(timeout=self._busy_timeout_s):
             raise DatabaseError(f"the index is busy: its write lock was not free for {self._busy_timeout_s:g} s")
         try:
-            options = {_WRITES: True, _UPGRADES: upgrades}
-            with self.engine.connect().execution_options(**options) as conn, conn.begin():
-                if conn.dialect.name == "postgresql":
-                    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK})
+            with self.engine.connect() as conn, conn.begin():
+                if conn.dialect.name == "sqlite":
+                    sqlite.begin_write(conn, foreign_keys=not upgrades)
+                else:
+                    conn.execute(_LOCK)
                 yield conn
         finally:
             self._writer.release()
@@ -125,13 +127,6 @@ def _open_sqlite(url: URL, busy_timeout_s: float) -> Index:
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         sqlite.configure(connection, busy_timeout_s)
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: Connection) -> None:
-        options = conn.get_execution_options()
-        if options.get(_UPGRADES):
-            conn.exec_driver_sql("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
 
     index = Index(engine, busy_timeout_s)
     with _closed_on_failure(index), sqlite.preparing(path, busy_timeout_s):

@@ -31,10 +31,10 @@ class GrowingExam:
     def __init__(self, held: rows.Row | None, *, of_new_study: bool) -> None:
         """Begin with the ``TALLY_COLUMNS`` of its row, None when there is none."""
         self.has_row = held is not None
+        # None when its instances have to tell: no row counts those that came before the first image.
         self.tally = read_tally(held) if held is not None else ExamTally() if of_new_study else None
-        """None when its instances have to tell: those that came before the first image are in no row."""
+        # What its row says.
         self.kinds = self.tally.kinds if self.tally is not None and self.has_row else None
-        """What its row says."""
         self.has_new_image = False
 
     def add(self, member: Member) -> None:

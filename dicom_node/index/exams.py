@@ -7,6 +7,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -89,6 +90,7 @@ class InstanceRecord:
     flags: tuple[str, ...]
 
 
+@lru_cache(maxsize=256)  # the instances of an exam come one after another
 def exam_id(study_uid: str, unit_id: str) -> str:
     """Return the id of the exam of a study on a unit ("" for the unknown one): short, and the same after a rebuild."""
     digest = hashlib.sha256(f"{study_uid}\0{unit_id}".encode()).digest()

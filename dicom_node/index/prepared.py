@@ -5,15 +5,16 @@ it out. These are written with SQLAlchemy like all others, and their values pass
 all others; what is left out is what SQLAlchemy does anew at each call.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Insert, Select, Update
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+from dicom_node.index.tables import PlainText, storable
 
 _Process = Callable[[Any], Any] | None
 
@@ -29,17 +30,6 @@ class _Compiled:
     results: tuple[tuple[int, Callable[[Any], Any]], ...]
     """Position of the columns whose values are not used as the driver gives them."""
     driver_error: type[Exception]
-
-    @contextlib.contextmanager
-    def cursor(self, conn: Connection) -> Iterator[DBAPICursor]:
-        """Give a cursor of the driver; what it raises comes out as SQLAlchemy's own, without the values."""
-        cursor = conn.connection.cursor()
-        try:
-            yield cursor
-        except self.driver_error as error:
-            raise DBAPIError.instance(None, None, error, self.driver_error, hide_parameters=True) from error
-        finally:
-            cursor.close()
 
     def values(self, of: Mapping[str, Any]) -> Any:
         """Return what the driver takes for these values."""
@@ -63,9 +53,14 @@ class Prepared:
     def first(self, conn: Connection, values: Mapping[str, Any]) -> list[Any] | None:
         """Return the first row of a SELECT, None when there is none."""
         compiled = self._on(conn.dialect)
-        with compiled.cursor(conn) as cursor:
+        cursor = conn.connection.cursor()
+        try:
             cursor.execute(compiled.text, compiled.values(values))
             row = cursor.fetchone()
+        except compiled.driver_error as error:
+            raise _wrapped(error, compiled.driver_error) from error
+        finally:
+            cursor.close()
         if row is None:
             return None
         found = list(row)
@@ -78,17 +73,39 @@ class Prepared:
         if not rows:
             return
         compiled = self._on(conn.dialect)
-        with compiled.cursor(conn) as cursor:
+        cursor = conn.connection.cursor()
+        try:
             if len(rows) == 1:
                 cursor.execute(compiled.text, compiled.values(rows[0]))
             else:
                 cursor.executemany(compiled.text, [compiled.values(row) for row in rows])
+        except compiled.driver_error as error:
+            raise _wrapped(error, compiled.driver_error) from error
+        finally:
+            cursor.close()
 
     def _on(self, dialect: Dialect) -> _Compiled:
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
             compiled = self._compiled[dialect.name] = _compile(self._statement, self._columns, dialect)
         return compiled
+
+
+def run_text(conn: Connection, text: str) -> None:
+    """Run a statement without values that the driver takes as it is."""
+    driver_error = conn.dialect.loaded_dbapi.Error
+    cursor = conn.connection.cursor()
+    try:
+        cursor.execute(text)
+    except driver_error as error:
+        raise _wrapped(error, driver_error) from error
+    finally:
+        cursor.close()
+
+
+def _wrapped(error: Exception, driver_error: type[Exception]) -> BaseException:
+    """Return what SQLAlchemy raises for an error of the driver."""
+    return DBAPIError.instance(None, None, error, driver_error, hide_parameters=True)
 
 
 def _compile(
@@ -106,9 +123,15 @@ def _compile(
         text=compiled.string,
         positional=compiled.positional,
         binds=tuple(
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            (name, _bind_processor(compiled.binds[name].type, dialect))
             for name in compiled.positiontup or compiled.binds
         ),
         results=tuple(results),
         driver_error=dialect.loaded_dbapi.Error,
     )
+
+
+def _bind_processor(type_: TypeEngine[Any], dialect: Dialect) -> _Process:
+    if isinstance(type_, PlainText):
+        return storable  # what PlainText comes to, without two calls on the way: most columns are texts
+    return type_.dialect_impl(dialect).bind_processor(dialect)

@@ -92,7 +92,10 @@ def _attribution_values(attribution: Attribution) -> Row:
 def merge_study(row: Row | None, facts: InstanceFacts, received_at: datetime, *, in_new_series: bool) -> Row:
     """Return a study's row with one more instance counted in; ``row`` is None for the first."""
     own = _texts(facts, _STUDY_COLUMNS) | {"study_uid": facts.study_uid}
-    own |= zip(_NAMES, fold_name(own["patient_name"]), strict=True)
+    if row is not None and own["patient_name"] == row["patient_name"]:
+        own |= {name: row[name] for name in _NAMES}
+    else:
+        own |= zip(_NAMES, fold_name(own["patient_name"]), strict=True)
     modality, sop_class_uid = storable(facts.get("Modality")), facts.sop_class_uid
     if row is None:
         return own | {
@@ -130,6 +133,8 @@ def merge_series(row: Row | None, facts: InstanceFacts, received_at: datetime) -
 
 def _older(row: Row, own: Row, received_at: datetime) -> Row:
     """Return the row with the values of the instance received first, its own or those it has."""
+    if received_at > row["first_received_at"]:
+        return row
     # Instances received at the same microsecond: the lesser values, so that the order in which they come is no matter.
     mine = (received_at, [own[column] for column in sorted(own)])
     held = (row["first_received_at"], [row[column] for column in sorted(own)])

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import traceback
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,14 @@ def test_an_error_holds_no_value(index: Index) -> None:
         conn.execute(insert(study).values(study_uid=secret, first_received_at=NOON, last_received_at=NOON))
     with pytest.raises(DatabaseError) as caught, index.write() as conn:
         conn.execute(insert(study).values(study_uid=secret, first_received_at=NOON, last_received_at=NOON))
+    assert secret not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_error_in_recording_holds_no_value(index: Index) -> None:
+    secret = "SYNTH^SECRET"
+    without_size = replace(make_entry(PatientName=secret, ImageType=secret), size=None)  # type: ignore[arg-type] # what cannot be written
+    with pytest.raises(DatabaseError) as caught:
+        index.record(without_size)
     assert secret not in "".join(traceback.format_exception(caught.value))
 
 

@@ -203,6 +203,20 @@ def test_exams_that_grew_in_groups_are_what_their_instances_come_to(
     assert contents(index) == grown
 
 
+def test_exams_whose_units_a_person_exchanged_grow_apart(index: Index) -> None:
+    """The exam that the rules would have chosen is there, and is another one."""
+    exchanged = [decide(DecisionKind.ATTRIBUTE, "a", "b"), decide(DecisionKind.ATTRIBUTE, "b", "a", name="d2")]
+    start_anew(index, exchanged)
+    for unit in ("a", "b", "a", "b", "a"):
+        index.record(make_entry(derivation=make_derivation(unit, stage=f"of {unit}")))
+    with index.read() as conn:
+        assert {row.unit_id: row.primary_count for row in conn.execute(select(exam))} == {"a": 2, "b": 3}
+    grown = contents(index)
+    with index.write() as conn:
+        exam_upkeep.refold_study(conn, "1.2.3")
+    assert contents(index) == grown
+
+
 def test_an_instance_of_a_kind_that_its_exam_has_costs_the_same_whatever_the_exam_holds(sqlite_index: Index) -> None:
     statements: list[str] = []
     with sqlite_index.read() as conn:
