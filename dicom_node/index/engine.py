@@ -1,9 +1,10 @@
 """Connections to the index: SQLite by default, PostgreSQL by URL, one writer at a time on both.
 
-What C-STORE Success promises rests on the settings made here: a commit that returned survives a power cut, so SQLite
-runs in WAL mode with ``synchronous = FULL`` (WAL with NORMAL may lose the last commits) and PostgreSQL with
-``synchronous_commit = on``. They are set on every connection and read back. Write transactions take their lock when
-they begin: in SQLite a read that turns into a write fails at once when another wrote meanwhile, whatever the timeout.
+A commit that returned survives a power cut, so SQLite runs in WAL mode with ``synchronous = FULL`` (WAL with NORMAL may
+lose the last commits) and PostgreSQL with ``synchronous_commit = on``. They are set on every connection and read back.
+The one exception are the instances on SQLite, whose rows can be made again (``recording``). Write transactions take
+their lock when they begin: in SQLite a read that turns into a write fails at once when another wrote meanwhile,
+whatever the timeout.
 """
 
 import contextlib
@@ -19,12 +20,12 @@ from dicom_node.errors import DatabaseError, OperatorError
 from dicom_node.index import schema, sqlite
 from dicom_node.index.failures import translate_errors
 from dicom_node.index.group_commit import GroupCommit
+from dicom_node.index.prepared import Cursor
 from dicom_node.index.record import Entry, Recorded
+from dicom_node.index.recording import RecordingConnection
 
 WRITER_LOCK = 0x5BB0D1C0
 """Key of the PostgreSQL advisory lock that a write transaction holds: any number that other programs do not use."""
-
-_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=WRITER_LOCK)
 
 
 def open_index(url: str, *, busy_timeout_s: float = 10.0) -> "Index":
@@ -54,7 +55,8 @@ class Index:
         self.engine = engine
         self._busy_timeout_s = busy_timeout_s
         self._writer = threading.Lock()
-        self._group = GroupCommit(self._begin_write, busy_timeout_s)
+        self._recording = RecordingConnection(engine, _begin)
+        self._group = GroupCommit(self._begin_recording, busy_timeout_s)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -77,7 +79,10 @@ class Index:
             yield conn
 
     def record(self, entry: Entry) -> Recorded:
-        """Make one instance part of the index; on return its row is durable, in a commit shared with all who waited.
+        """Make one instance part of the index, whose object is durable, in a commit shared with all who waited.
+
+        Of every process's reads that begin after the return, each sees it. On SQLite a power cut soon after may take
+        the row; whoever starts the node makes it again from the object.
 
         Raises DatabaseError when the database is down, or locked for longer than the busy timeout: then the instance
         may be recorded or not, and recording it again is safe.
@@ -86,6 +91,8 @@ class Index:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
+        with contextlib.suppress(DatabaseError), self._turn():
+            self._recording.close()
         self.engine.dispose()
 
     @contextlib.contextmanager
@@ -101,18 +108,35 @@ class Index:
 
     @contextlib.contextmanager
     def _begin_write(self, *, upgrades: bool = False) -> Iterator[Connection]:
+        with self._turn(), self.engine.connect() as conn, conn.begin():
+            cursor = Cursor(conn)
+            if upgrades and conn.dialect.name == "sqlite":
+                cursor.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
+            _begin(cursor)
+            yield conn
+
+    @contextlib.contextmanager
+    def _begin_recording(self) -> Iterator[Connection]:
+        with self._turn(), self._recording.transaction() as conn:
+            yield conn
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
         # The threads of this process wait here, without polling, instead of in SQLite's busy handler.
         if not self._writer.acquire(timeout=self._busy_timeout_s):
             raise DatabaseError(f"the index is busy: its write lock was not free for {self._busy_timeout_s:g} s")
         try:
-            with self.engine.connect() as conn, conn.begin():
-                if conn.dialect.name == "sqlite":
-                    sqlite.begin_write(conn, foreign_keys=not upgrades)
-                else:
-                    conn.execute(_LOCK)
-                yield conn
+            yield
         finally:
             self._writer.release()
+
+
+def _begin(cursor: Cursor) -> None:
+    """Begin a transaction that writes, with the lock that lets one at a time."""
+    if cursor.dialect.name == "sqlite":
+        cursor.execute("BEGIN IMMEDIATE")
+    else:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITER_LOCK])
 
 
 def _open_sqlite(url: URL, busy_timeout_s: float) -> Index:
@@ -148,7 +172,7 @@ def _open_postgresql(url: URL, busy_timeout_s: float) -> Index:
     try:
         engine = create_engine(
             url.difference_update_query(["options"]), hide_parameters=True, pool_size=8, max_overflow=24,
-            pool_timeout=busy_timeout_s, pool_pre_ping=True, connect_args=connect_args,
+            pool_timeout=busy_timeout_s, pool_pre_ping=True, paramstyle="format", connect_args=connect_args,
         )  # fmt: skip
     except ModuleNotFoundError:
         raise OperatorError("PostgreSQL needs the extra dicom-node[postgres]; install it") from None

@@ -6,10 +6,10 @@ instances, not with their number, and most instances are of a kind that is there
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dicom_node.accreditation.exams import Contribution, Override, Performed, PortionTally, Tally, add_up, conclude
 from dicom_node.accreditation.portions import Portion
@@ -20,17 +20,41 @@ TALLY_COLUMNS = ("tally", "primary_count", "instance_count", "first_received_at"
 """The columns of an exam's row that its tally is read from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(NamedTuple):
+    """What an instance tells its exam, but for when it came: the kind of instance it is."""
+
+    primary: bool
+    """It is an acquired image."""
+    portion: str
+    rule: str
+    day: date | None
+    day_source: str
+    day_flags: tuple[str, ...]
+    stage: str
+    attachment: str
+    rejected: bool
+    attribution_flags: tuple[str, ...]
+    candidates: tuple[str, ...]
+    unregistered: bool
+
+    def contribution(self) -> Contribution:
+        """Return it as the rules take it."""
+        return Contribution(
+            portion=Portion(self.portion) if self.portion else None,
+            rule=self.rule,
+            performed=Performed(day=self.day, source=self.day_source, flags=self.day_flags),
+            stage=self.stage,
+            attachment=self.attachment or None,
+            rejected=self.rejected,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
 class Member:
     """What one instance, or ``number`` alike ones, bring to their exam."""
 
-    contribution: Contribution
-    primary: bool
-    """An acquired image."""
+    told: Told
     attribution: str
-    attribution_flags: frozenset[str]
-    candidates: frozenset[str]
-    unregistered: bool
     number: int
     first_received_at: datetime
     last_received_at: datetime
@@ -46,23 +70,23 @@ class Member:
         number: int = 1,
     ) -> Self:
         """Make one from the values of an instance row."""
-        portion = row["portion"]
-        return cls(
-            contribution=Contribution(
-                portion=Portion(portion) if portion else None,
-                rule=row["rule"],
-                performed=Performed(
-                    day=row["acquisition_day"], source=row["day_source"], flags=tuple(row["day_flags"])
-                ),
-                stage=row["stage"],
-                attachment=row["attachment_id"] or None,
-                rejected=rejected,
-            ),
+        told = Told(
             primary=row["role"] == Role.PRIMARY,
-            attribution=row["attribution"],
-            attribution_flags=frozenset(row["attribution_flags"]),
-            candidates=frozenset(row["candidates"]),
+            portion=row["portion"],
+            rule=row["rule"],
+            day=row["acquisition_day"],
+            day_source=row["day_source"],
+            day_flags=tuple(row["day_flags"]),
+            stage=row["stage"],
+            attachment=row["attachment_id"],
+            rejected=rejected,
+            attribution_flags=tuple(row["attribution_flags"]),
+            candidates=tuple(row["candidates"]),
             unregistered=row["unregistered"],
+        )
+        return cls(
+            told=told,
+            attribution=row["attribution"],
             number=number,
             first_received_at=first_received_at,
             last_received_at=last_received_at,
@@ -79,21 +103,28 @@ class Kinds:
     unregistered: bool = False
     first_image: tuple[datetime, str] | None = None
     """When the image received first was received, and its attribution."""
+    _among: set[Told] = field(init=False, default_factory=set, compare=False, repr=False)
+    """Some of those that add nothing: adding up costs far more than finding one here."""
 
     def joined_by(self, member: Member) -> "Kinds":
         """Return what they tell together: these very ones when the member is of a kind that is among them."""
-        told = add_up([member.contribution], onto=self.told)
-        if not member.primary:
-            return self if told == self.told else replace(self, told=told)
-        image = member.first_received_at, member.attribution
+        told, first = member.told, self.first_image
+        image = (member.first_received_at, member.attribution) if told.primary else None
+        if image and (first is None or image < first):
+            first = image
+        elif told in self._among:
+            return self
         together = Kinds(
-            told=told,
-            attribution_flags=self.attribution_flags | member.attribution_flags,
-            candidates=self.candidates | member.candidates,
-            unregistered=self.unregistered or member.unregistered,
-            first_image=image if self.first_image is None else min(self.first_image, image),
+            told=add_up([told.contribution()], onto=self.told),
+            attribution_flags=self.attribution_flags.union(told.attribution_flags if image else ()),
+            candidates=self.candidates.union(told.candidates if image else ()),
+            unregistered=self.unregistered or bool(image and told.unregistered),
+            first_image=first,
         )
-        return self if together == self else together
+        if together != self:
+            return together
+        self._among.add(told)
+        return self
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +140,7 @@ class ExamTally:
     def add(self, member: Member) -> None:
         """Count one more member, or several alike ones, in."""
         self.kinds = self.kinds.joined_by(member)
-        self.primary_count += member.number if member.primary else 0
+        self.primary_count += member.number if member.told.primary else 0
         self.instance_count += member.number
         if self.first_received_at is None or member.first_received_at < self.first_received_at:
             self.first_received_at = member.first_received_at

@@ -15,7 +15,7 @@ from dicom_node.index import decisions, rows
 from dicom_node.index.decisions import InForce
 from dicom_node.index.exam_tally import TALLY_COLUMNS, ExamTally, Member, read_tally
 from dicom_node.index.exams import exam_id
-from dicom_node.index.prepared import Prepared
+from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.tables import exam, instance, rejection
 
 ExamKey = tuple[str, str]
@@ -39,12 +39,12 @@ class GrowingExam:
 
     def add(self, member: Member) -> None:
         """Count one more member in."""
-        self.has_new_image |= member.primary
+        self.has_new_image |= member.told.primary
         if self.tally is not None:
             self.tally.add(member)
 
 
-def save_grown(conn: Connection, exams: Mapping[ExamKey, GrowingExam], in_force: Mapping[str, InForce]) -> set[ExamKey]:
+def save_grown(cursor: Cursor, exams: Mapping[ExamKey, GrowingExam], in_force: Mapping[str, InForce]) -> set[ExamKey]:
     """Save exams whose new instances have been inserted; returns those that have a row.
 
     ``in_force`` holds the decisions of the studies that have any.
@@ -59,10 +59,10 @@ def save_grown(conn: Connection, exams: Mapping[ExamKey, GrowingExam], in_force:
             counts.append(tally.counts() | {"exam_id": exam_id(*key)})
             present.add(key)
         elif tally.primary_count:
-            _save(conn, key, tally, in_force.get(key[0], InForce()))
+            _save(cursor, key, tally, in_force.get(key[0], InForce()))
             present.add(key)
-    _UPDATE_COUNTS.write(conn, counts)
-    return present | refold(conn, unknown)
+    _UPDATE_COUNTS.write(cursor, counts)
+    return present | refold(cursor.conn, unknown)
 
 
 def refold(conn: Connection, exams: Collection[ExamKey]) -> set[ExamKey]:
@@ -77,35 +77,35 @@ def refold(conn: Connection, exams: Collection[ExamKey]) -> set[ExamKey]:
     for key in sorted(exams):
         tally = _fold(conn, key)
         if tally.primary_count:
-            _save(conn, key, tally, in_force[key[0]])
+            _save(Cursor(conn), key, tally, in_force[key[0]])
             present.add(key)
         else:
             conn.execute(exam.delete().where(exam.c.id == exam_id(*key)))
     return present
 
 
-def _save(conn: Connection, key: ExamKey, tally: ExamTally, in_force: InForce) -> None:
+def _save(cursor: Cursor, key: ExamKey, tally: ExamTally, in_force: InForce) -> None:
     """Make an exam's row what its tally, with an acquired image in it, and the decisions in its study come to.
 
     A change makes the exam wait for a review again, unless it says nothing new.
     """
     study_uid, unit_id = key
     values = tally.values(in_force.overrides.get(unit_id, Override()))
-    found = _SAVED.first(conn, {"exam_id": exam_id(*key)})
+    found = _SAVED.first(cursor, {"exam_id": exam_id(*key)})
     if found is None:
         row = values | {"id": exam_id(*key), "study_uid": study_uid, "unit_id": unit_id, "reviewed_at": None}
-        _INSERT.write(conn, [row])
+        _INSERT.write(cursor, [row])
         return
     saved = dict(zip(exam.c.keys(), found, strict=True))
     changed = {name for name, value in values.items() if saved[name] != value}
     if changed:
         reviewed_at = saved["reviewed_at"] if changed <= _QUIETLY else None
-        _UPDATE.write(conn, [values | {"exam_id": exam_id(*key), "reviewed_at": reviewed_at}])
+        _UPDATE.write(cursor, [values | {"exam_id": exam_id(*key), "reviewed_at": reviewed_at}])
 
 
-def held_tally(conn: Connection, key: ExamKey) -> rows.Row | None:
+def held_tally(cursor: Cursor, key: ExamKey) -> rows.Row | None:
     """Return the ``TALLY_COLUMNS`` of an exam's row, None when there is none."""
-    held = _HELD.first(conn, {"study_uid": key[0], "unit_id": key[1]})
+    held = _HELD.first(cursor, {"study_uid": key[0], "unit_id": key[1]})
     return None if held is None else dict(zip(TALLY_COLUMNS, held, strict=True))
 
 

@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, literal_column, select
+from sqlalchemy import bindparam, exists, literal_column, select
 
 from dicom_node.index.exam_tally import TALLY_COLUMNS
-from dicom_node.index.prepared import Prepared
+from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.rows import Row
 from dicom_node.index.tables import decision, exam, instance, rejection, series, study
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """The rows that an instance meets; None for one that is not there."""
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """The rows that instances of one series and one unit meet, before them; None for one that is not there."""
 
-    digest: str | None
-    """Of the content that is recorded under the SOP Instance UID."""
-    rejected: bool
-    """A key object selection rejects the instance."""
     decided: bool
     """People decided something about exams of the study."""
     study: Row | None
@@ -28,17 +24,34 @@ class Known:
     """The ``TALLY_COLUMNS`` of the exam of the study on the unit."""
 
 
-def look_up(conn: Connection, *, sop_instance_uid: str, study_uid: str, series_uid: str, unit_id: str) -> Known:
-    """Return what there is about an instance, its study, its series, and the study's exam on a unit."""
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What there is about an instance itself."""
+
+    digest: str | None
+    """Of the content that is recorded under the SOP Instance UID."""
+    rejected: bool
+    """A key object selection rejects the instance."""
+
+
+def look_up(cursor: Cursor, sop_instance_uid: str) -> Known:
+    """Return what there is about an instance whose place is known."""
+    found = _INSTANCE.first(cursor, {"sop_instance_uid": sop_instance_uid})
+    assert found is not None
+    return Known(digest=found[0], rejected=bool(found[1]))
+
+
+def look_up_with_place(
+    cursor: Cursor, *, sop_instance_uid: str, study_uid: str, series_uid: str, unit_id: str
+) -> tuple[Known, Place]:
+    """Return what there is about an instance; and about its study, its series, and the study's exam on a unit."""
     found = _KNOWN.first(
-        conn,
+        cursor,
         {"sop_instance_uid": sop_instance_uid, "study_uid": study_uid, "series_uid": series_uid, "unit_id": unit_id},
     )
     assert found is not None
     digest, rejected, decided = found[:3]
-    return Known(
-        digest=digest,
-        rejected=bool(rejected),
+    return Known(digest=digest, rejected=bool(rejected)), Place(
         decided=bool(decided),
         study=_row(_STUDY, found[3:_SERIES_AT]),
         series=_row(_SERIES, found[_SERIES_AT:_EXAM_AT]),
@@ -55,20 +68,25 @@ _STUDY, _SERIES = tuple(study.c.keys()), tuple(series.c.keys())
 _SERIES_AT = 3 + len(_STUDY)
 _EXAM_AT = _SERIES_AT + len(_SERIES)
 
+_OF_INSTANCE = (
+    instance.c.digest,
+    exists().where(rejection.c.rejected_uid == bindparam("sop_instance_uid")).label("rejected"),
+)
 _ONE_ROW = select(literal_column("1").label("one")).subquery("one_row")
 """One row to join to, so that there is an answer whatever there is."""
 
+_WITH_INSTANCE = _ONE_ROW.outerjoin(instance, instance.c.sop_instance_uid == bindparam("sop_instance_uid"))
+
+_INSTANCE = Prepared(select(*_OF_INSTANCE).select_from(_WITH_INSTANCE))
 _KNOWN = Prepared(
     select(
-        instance.c.digest,
-        exists().where(rejection.c.rejected_uid == bindparam("sop_instance_uid")).label("rejected"),
+        *_OF_INSTANCE,
         exists().where(decision.c.study_uid == bindparam("study_uid")).label("decided"),
         *study.c,
         *series.c,
         *(exam.c[name] for name in TALLY_COLUMNS),
     ).select_from(
-        _ONE_ROW.outerjoin(instance, instance.c.sop_instance_uid == bindparam("sop_instance_uid"))
-        .outerjoin(study, study.c.study_uid == bindparam("study_uid"))
+        _WITH_INSTANCE.outerjoin(study, study.c.study_uid == bindparam("study_uid"))
         .outerjoin(
             series, (series.c.study_uid == bindparam("study_uid")) & (series.c.series_uid == bindparam("series_uid"))
         )

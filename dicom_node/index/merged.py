@@ -1,10 +1,11 @@
 """Rows of studies and series that get more instances: each as it is and as it will be, written together."""
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
-from sqlalchemy import Connection, Table, and_, bindparam
+from sqlalchemy import Table, and_, bindparam
 
-from dicom_node.index.prepared import Prepared
+from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.rows import Row
 from dicom_node.index.tables import series, study
 
@@ -18,12 +19,12 @@ class _Writes:
     def __init__(self, table: Table, often: Sequence[str]) -> None:
         key = [column.name for column in table.primary_key]
         update = table.update().where(and_(*(table.c[name] == bindparam(name) for name in key)))
-        self._often = frozenset(often)
         self._insert = Prepared(table.insert())
         self._update_often = Prepared(update, often)
         self._update = Prepared(update, [column.name for column in table.c if column.name not in key])
+        self._rest = itemgetter(*(column.name for column in table.c if column.name not in {*key, *often}))
 
-    def save(self, conn: Connection, merged: Iterable[Merged]) -> None:
+    def save(self, cursor: Cursor, merged: Iterable[Merged]) -> None:
         """Write what is new or changed."""
         new: list[Row] = []
         often: list[Row] = []
@@ -32,11 +33,10 @@ class _Writes:
             if saved is None:
                 new.append(row)
             elif saved != row:
-                few = all(name in self._often for name, value in row.items() if saved[name] != value)
-                (often if few else seldom).append(row)
-        self._insert.write(conn, new)
-        self._update_often.write(conn, often)
-        self._update.write(conn, seldom)
+                (often if self._rest(saved) == self._rest(row) else seldom).append(row)
+        self._insert.write(cursor, new)
+        self._update_often.write(cursor, often)
+        self._update.write(cursor, seldom)
 
 
 STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at"])

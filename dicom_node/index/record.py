@@ -20,9 +20,9 @@ from dicom_node.index.decisions import InForce
 from dicom_node.index.exam_tally import Member
 from dicom_node.index.exam_upkeep import ExamKey, GrowingExam, held_tally, refold, save_grown
 from dicom_node.index.exams import exam_id
-from dicom_node.index.known import Known, look_up
+from dicom_node.index.known import Known, Place, look_up, look_up_with_place
 from dicom_node.index.merged import SERIES, STUDIES, Merged
-from dicom_node.index.prepared import Prepared
+from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.rows import Row, derived_values, instance_values, merge_series, merge_study, unit_of
 from dicom_node.index.tables import conflict, instance, rejection
 
@@ -97,6 +97,8 @@ class _Group:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
+        self._cursor = Cursor(conn)
+        self._places: dict[tuple[str, str, str], Place] = {}
         self._digests: dict[str, str] = {}
         self._in_force: dict[str, InForce] = {}
         self._studies: dict[str, Merged] = {}
@@ -109,18 +111,12 @@ class _Group:
     def take(self, entry: Entry) -> tuple[Outcome, str]:
         """Merge one entry; return what becomes of it, and its unit."""
         facts, unit = entry.facts, unit_of(entry.derivation)
-        known = look_up(
-            self._conn,
-            sop_instance_uid=facts.sop_instance_uid,
-            study_uid=facts.study_uid,
-            series_uid=facts.series_uid,
-            unit_id=unit,
-        )
-        assigned = self._assigned(facts.study_uid, unit) if known.decided else None
+        known, place = self._look_up(facts, unit)
+        assigned = self._assigned(facts.study_uid, unit) if place.decided else None
         digest = self._digests.get(facts.sop_instance_uid, known.digest)
         if digest is None:
             self._digests[facts.sop_instance_uid] = entry.digest
-            self._add(entry, known, entry.derivation if assigned is None else entry.derive_for(assigned))
+            self._add(entry, known, place, entry.derivation if assigned is None else entry.derive_for(assigned))
             outcome = Outcome.NEW
         elif digest == entry.digest:
             outcome = Outcome.DUPLICATE
@@ -133,14 +129,29 @@ class _Group:
         """Write the rows; return the exams of new instances that have a row."""
         present: set[ExamKey] = set()
         if self._instances:
-            STUDIES.save(self._conn, self._studies.values())
-            SERIES.save(self._conn, self._series.values())
-            _INSERT_INSTANCE.write(self._conn, self._instances)
+            STUDIES.save(self._cursor, self._studies.values())
+            SERIES.save(self._cursor, self._series.values())
+            _INSERT_INSTANCE.write(self._cursor, self._instances)
             rejected = self._write_rejections()
             grown = {key: exam for key, exam in self._exams.items() if key not in rejected}
-            present = save_grown(self._conn, grown, self._in_force) | refold(self._conn, rejected)
+            present = save_grown(self._cursor, grown, self._in_force) | refold(self._conn, rejected)
         self._write_conflicts()
         return present
+
+    def _look_up(self, facts: InstanceFacts, unit: str) -> tuple[Known, Place]:
+        key = facts.study_uid, facts.series_uid, unit
+        place = self._places.get(key)
+        if place is not None:
+            return look_up(self._cursor, facts.sop_instance_uid), place
+        known, place = look_up_with_place(
+            self._cursor,
+            sop_instance_uid=facts.sop_instance_uid,
+            study_uid=facts.study_uid,
+            series_uid=facts.series_uid,
+            unit_id=unit,
+        )
+        self._places[key] = place
+        return known, place
 
     def _assigned(self, study_uid: str, unit: str) -> str | None:
         """Return the unit that a person assigned the instances to which the rules give to ``unit``."""
@@ -148,29 +159,26 @@ class _Group:
             self._in_force |= decisions.in_force_of(self._conn, [study_uid])
         return self._in_force[study_uid].assigned.get(unit)
 
-    def _add(self, entry: Entry, known: Known, derivation: Derivation) -> None:
+    def _add(self, entry: Entry, known: Known, place: Place, derivation: Derivation) -> None:
         """Merge a new instance into its study, series and exam."""
         facts, received_at = entry.facts, entry.provenance.received_at
         study_uid, series_uid = facts.study_uid, facts.series_uid
-        old_study, study = self._studies.get(study_uid, (known.study, known.study))
-        old_series, series = self._series.get((study_uid, series_uid), (known.series, known.series))
+        old_study, study = self._studies.get(study_uid, (place.study, place.study))
+        old_series, series = self._series.get((study_uid, series_uid), (place.series, place.series))
         in_new_series = series is None
         self._studies[study_uid] = old_study, merge_study(study, facts, received_at, in_new_series=in_new_series)
         self._series[study_uid, series_uid] = old_series, merge_series(series, facts, received_at)
-        row = {
-            **instance_values(facts, entry.provenance),
-            **derived_values(derivation),
-            "digest": entry.digest,
-            "size": entry.size,
-            "derived_unit_id": unit_of(entry.derivation),
-            "day_candidates": [[date.source, date.day.isoformat() if date.day else ""] for date in entry.dates],
-        }
+        row = instance_values(facts, entry.provenance) | derived_values(derivation)
+        row["digest"] = entry.digest
+        row["size"] = entry.size
+        row["derived_unit_id"] = unit_of(entry.derivation)
+        row["day_candidates"] = tuple((date.source, date.day.isoformat() if date.day else "") for date in entry.dates)
         self._instances.append(row)
         key = study_uid, row["unit_id"]
         exam = self._exams.get(key)
         if exam is None:
-            held = known.exam if row["unit_id"] == row["derived_unit_id"] else held_tally(self._conn, key)
-            exam = self._exams[key] = GrowingExam(held, of_new_study=known.study is None)
+            held = place.exam if row["unit_id"] == row["derived_unit_id"] else held_tally(self._cursor, key)
+            exam = self._exams[key] = GrowingExam(held, of_new_study=place.study is None)
         exam.add(Member.of(row, rejected=known.rejected, first_received_at=received_at, last_received_at=received_at))
         self._rejections += ((uid, facts.sop_instance_uid) for uid in dict.fromkeys(facts.rejected_uids))
 

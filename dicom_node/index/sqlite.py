@@ -18,7 +18,6 @@ from sqlalchemy import URL, Connection
 
 from dicom_node.errors import DatabaseError, IndexDamagedError, OperatorError
 from dicom_node.index.failures import damaged
-from dicom_node.index.prepared import run_text
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -74,16 +73,6 @@ def configure(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
         actual = connection.execute(f"PRAGMA {setting}").fetchone()[0]
         if actual != expected:
             raise DatabaseError(f"SQLite has {setting} = {actual}; the index needs {expected}")
-
-
-def begin_write(conn: Connection, *, foreign_keys: bool) -> None:
-    """Begin a transaction that writes.
-
-    ``foreign_keys`` False lets it leave rows without their parents, on a connection that is not used again.
-    """
-    if not foreign_keys:
-        run_text(conn, "PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
-    run_text(conn, "BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager

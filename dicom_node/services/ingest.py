@@ -77,9 +77,9 @@ class Indexer:
 def ingest_instance(received: Received, *, archive: LocalArchive, indexer: Indexer) -> Stored:
     """Take custody of an instance, in the order that no crash can break.
 
-    Read and check the header, make the object durable, then make its row durable; only then does the caller answer. A
-    crash in between leaves an object without a row, which recovery indexes at the next start. The same content again
-    changes nothing; other content under a taken SOP Instance UID is kept beside the first.
+    Read and check the header, make the object durable, then commit its row; only then does the caller answer. A crash
+    in between, or a power cut soon after, leaves an object without a row, which recovery indexes at the next start. The
+    same content again changes nothing; other content under a taken SOP Instance UID is kept beside the first.
 
     Raises UnreadableInstanceError, MismatchedInstanceError, StorageUnavailableError, DatabaseError; the caller
     discards the spool file in every case.

@@ -1,19 +1,22 @@
 """Opening the index: durable settings, locks with a deadline, clear errors that hold no values."""
 
+import contextlib
 import os
 import sqlite3
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import Connection, create_engine, insert, make_url, select, text
 
 from dicom_node.errors import DatabaseError, OperatorError
-from dicom_node.index import sqlite
+from dicom_node.index import group_commit, record, sqlite
 from dicom_node.index.engine import Index, open_index
+from dicom_node.index.record import Entry, Recorded
 from dicom_node.index.tables import node_state, study
 from tests.entries import NOON, make_entry
 
@@ -36,6 +39,51 @@ def test_postgres_commits_synchronously(postgres_url: str) -> None:
     with closing(open_index(postgres_url)) as index, index.read() as conn:
         assert conn.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
         assert conn.execute(text("SHOW lock_timeout")).scalar_one() == "10s"
+
+
+def _durability(conn: Connection) -> str:
+    """Return how the transaction commits."""
+    if conn.dialect.name == "sqlite":
+        return {1: "relaxed", 2: "durable"}[conn.exec_driver_sql("PRAGMA synchronous").scalar_one()]
+    return {"on": "durable"}[conn.execute(text("SHOW synchronous_commit")).scalar_one()]
+
+
+def test_only_what_can_be_made_again_on_the_same_machine_is_committed_without_a_flush(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording on SQLite; whatever transactions come before and after."""
+    recordings: list[str] = []
+    others: list[str] = []
+
+    def write_entries(conn: Connection, entries: Sequence[Entry]) -> list[Recorded]:
+        recordings.append(_durability(conn))
+        return record.write_entries(conn, entries)
+
+    monkeypatch.setattr(group_commit, "write_entries", write_entries)
+    for _ in range(3):
+        index.record(make_entry())
+        for transaction in (index.write, index.upgrade, index.read):
+            with transaction() as conn:
+                others.append(_durability(conn))
+        with pytest.raises(DatabaseError):
+            index.record(replace(make_entry(), size=None))  # type: ignore[arg-type] # what cannot be written
+    assert recordings == ["relaxed" if index.engine.dialect.name == "sqlite" else "durable"] * 6
+    assert others == ["durable"] * 9
+
+
+def test_a_closed_index_has_no_file_open(sqlite_index: Index, sqlite_url: str) -> None:
+    def opened() -> set[str]:
+        held = set()
+        for each in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # the one that lists them
+                held.add(each.readlink().name)
+        return {name for name in held if name.startswith(_path(sqlite_url).name)}
+
+    sqlite_index.record(make_entry())
+    assert opened()
+    sqlite_index.close()
+    assert not opened()
+    sqlite_index.record(make_entry())
 
 
 def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dicom_node.index.rows import Row, merge_series, merge_study
 from dicom_node.index.tables import storable
 from tests.entries import NOON, make_entry
 
-texts = st.sampled_from(["", "A", "B", "a^b", "\0A"])
+texts = st.sampled_from(["", "A", "B", "a^b", "\0A", "A\\B", "B\\A"])
 
 
 def _study(headers: list[tuple[int, dict[str, str]]]) -> Row | None:
