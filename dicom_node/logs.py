@@ -44,7 +44,7 @@ KEYS: Mapping[str, str] = {
     # Who and what.
     "ae_title": "AE title of the node",
     "associations": "how many associations",
-    "assoc_id": "number of the association since the start",
+    "assoc_id": "number of the association since the start, each receiving process counting its own",
     "attachment": "id of an attachment",
     "bind": "address the node listens on",
     "called_ae": "AE title that was called",
@@ -86,6 +86,7 @@ KEYS: Mapping[str, str] = {
     "query_level": "PATIENT, STUDY, SERIES or IMAGE",
     "problem": "what is wrong with the configuration, and where",
     "problems": "how many problems",
+    "process": "process id",
     "queued": "messages queued",
     "reason": "why, in our own words",
     "refused": "presentation contexts or recipients refused",
@@ -102,6 +103,7 @@ KEYS: Mapping[str, str] = {
     "units": "how many units",
     "unreadable": "objects that cannot be read",
     "version": "version of this program",
+    "worker": "number of a receiving process; on every line it writes itself",
 }
 """Every key that may stand in a log line, and what it means. Add a key here when an event needs it."""
 
@@ -146,15 +148,24 @@ def configure(
     form: Format = "auto",
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
+    worker: int | None = None,
 ) -> None:
     """Write events from ``level`` up to a stream (standard error when None) and take over what libraries say.
 
-    ``auto`` is ``console`` on a terminal, else, and always under a service manager, ``json``.
+    ``auto`` is ``console`` on a terminal, else, and always under a service manager, ``json``. ``worker`` is the number
+    of this receiving process, if it is one.
     """
-    _configure(level, form, stream, environ)
+    global _in_force  # noqa: PLW0603 - a process has one log
+    _in_force = level, form
+    _configure(level, form, stream, environ, worker)
     _take_over_libraries()
     threading.excepthook = _thread_failed
     sys.unraisablehook = _unraisable
+
+
+def in_force() -> tuple[Level, Format]:
+    """Return the level and the form that were configured last, for a process that writes to the same place."""
+    return _in_force
 
 
 def silence_pynetdicom() -> None:
@@ -169,10 +180,13 @@ def silence_pynetdicom() -> None:
     _config.LOG_RESPONSE_IDENTIFIERS = False
 
 
-def _configure(level: Level, form: Format, stream: TextIO | None, environ: Mapping[str, str]) -> None:
+def _configure(
+    level: Level, form: Format, stream: TextIO | None, environ: Mapping[str, str], worker: int | None = None
+) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _Numbering(worker),
             structlog.processors.add_log_level,
             _add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -225,6 +239,18 @@ class _Sink:
             pass
 
     debug = info = warning = error = critical = exception = msg
+
+
+class _Numbering:
+    """Tells on every line which receiving process wrote it."""
+
+    def __init__(self, worker: int | None) -> None:
+        self._worker = worker
+
+    def __call__(self, _logger: Any, _method: str, event: _Event) -> _Event:
+        if self._worker is not None:
+            event["worker"] = self._worker
+        return event
 
 
 def _add_logger_name(logger: _Sink, _method: str, event: _Event) -> _Event:
@@ -382,5 +408,6 @@ def _unraisable(args: Any) -> None:
     get_logger(__name__).error("cleanup.failed", exc_info=args.exc_value)
 
 
+_in_force: tuple[Level, Format] = "warning", "auto"
 # Until a command configures it, only warnings are written: the gate stands from the first import on.
 _configure("warning", "auto", None, os.environ)

@@ -1,33 +1,28 @@
 """The node: composed from one configuration, started, reloaded, drained and stopped."""
 
+import secrets
 import signal
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Protocol
 
 from dicom_node import __version__, notify
 from dicom_node.alerts.deadman import ping
-from dicom_node.dicom.facts import Provenance
-from dicom_node.dimse.access import AccessList
-from dicom_node.dimse.association import Wire
-from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Capacity, Listener
-from dicom_node.dimse.receiver import Limits
-from dicom_node.dimse.store import AcceptedContext, StoreScp
+from dicom_node.dimse.capacity import Places, make_table
+from dicom_node.dimse.listener import answers, open_port
 from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
+from dicom_node.reception import Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
 from dicom_node.services.dispatch import Dispatcher
-from dicom_node.services.find import FindLimits, FindService
-from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
 from dicom_node.settings import Settings
 from dicom_node.site import Site, Stores, utc_now
+from dicom_node.workers import Workers
 
 log = get_logger(__name__)
 
@@ -36,6 +31,27 @@ REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK = 20.0, 2.0, 5.0
 
 IDLE_TURN = 1.0
 """Seconds between two looks of the main thread at the signals."""
+
+
+class Front(Protocol):
+    """Whoever receives and answers for the node: itself, or processes beside it."""
+
+    @property
+    def associations(self) -> int:
+        """Number of associations under way."""
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether all of it accepts connections."""
+
+    def start(self) -> None:
+        """Accept connections from now on; returns when that is so. Raises HostError when it does not come to it."""
+
+    def take(self, site: Site) -> None:
+        """Work by another configuration; returns when all of it does."""
+
+    def stop(self, grace: float, hurry: threading.Event) -> None:
+        """Stop accepting, let associations end for up to ``grace`` seconds or until ``hurry``, then cut them."""
 
 
 class Node:
@@ -50,30 +66,11 @@ class Node:
         stores.archive.claims.run_node()
         self._now = now
         settings = stores.site.settings
-        find = FindService(
-            index=stores.index,
-            registry=lambda: self._site.registry,
-            policy=lambda: self._site.rules.policy,
-            today=lambda: self._site.day(self._now()),
-            limits=FindLimits(matches=settings.node.limits.max_matches),
-        )
-        self._wire = Wire(
-            access=_access(settings),
-            contexts=ContextTable(settings.node.private_sop_classes),
-            limits=_limits(settings),
-            make_store=self._make_store,
-            make_find=partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0]),
-            now=now,
-        )
-        self._listener = Listener(
-            (settings.node.bind, settings.node.port),
-            wire=self._wire,
-            capacity=Capacity(
-                associations=settings.node.max_associations,
-                connections=settings.node.limits.max_connections,
-                connections_per_address=settings.node.limits.max_connections_per_address,
-            ),
-        )
+        self._own_title = secrets.token_hex(8)  # nobody else can know it, so a refusal of it is no news
+        self._port = open_port((settings.node.bind, settings.node.port))
+        self.port = int(self._port.getsockname()[1])
+        """The DICOM port that is listened on."""
+        self._front = self._make_front(settings)
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
@@ -84,11 +81,6 @@ class Node:
         self._dispatching = threading.Lock()
         self._reviewed_at_start = False
         self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
-
-    @property
-    def port(self) -> int:
-        """The DICOM port that is listened on."""
-        return self._listener.port
 
     def run(self, *, reload: Callable[[], Settings], announce: Callable[["Node"], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal cuts the draining short.
@@ -128,7 +120,7 @@ class Node:
         log.info(
             "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
         )
-        self._listener.start()
+        self._front.start()
         if by_clock:
             self._clockwork.start()
         node = stores.site.settings.node
@@ -145,9 +137,9 @@ class Node:
     def stop(self) -> None:
         """Stop accepting, let associations end, then the jobs, then close."""
         grace = self._stores.site.settings.node.drain
-        log.info("node.draining", seconds=grace, associations=self._listener.associations)
+        log.info("node.draining", seconds=grace, associations=self._front.associations)
         self._stores.archive.claims.tell({"listening": False})
-        self._listener.stop(grace, hurry=self._hurry)
+        self._front.stop(grace, self._hurry)
         self._clockwork.stop()
         self._stores.close()
         log.info("node.stopped")
@@ -164,19 +156,18 @@ class Node:
         """Take a new configuration as a whole, or keep the one in force."""
         notify.reloading()
         try:
-            site = Site.of(read())
+            wanted = read()
+            site = Site.of(_hold(wanted, self._site.settings))
         except ConfigError as error:
             for problem in error.problems:
                 log.error("config.problem", problem=problem)
             log.error("config.rejected", problems=len(error.problems))
         else:
-            held = [name for name, value in _fixed(site.settings).items() if value != _fixed(self._site.settings)[name]]
+            held = [name for name, value in _fixed(wanted).items() if value != _fixed(site.settings)[name]]
             if held:
                 log.warning("config.needs_restart", keys=held)
             self._stores.site = site
-            self._wire.access = _access(site.settings)
-            self._wire.contexts = ContextTable(site.settings.node.private_sop_classes)
-            self._wire.limits = _limits(site.settings)
+            self._front.take(site)
             self._dispatcher = self._make_dispatcher()
             self._reviewed_at_start = False  # units, policy or ladders may have changed
             log.info("config.reloaded")
@@ -245,68 +236,47 @@ class Node:
             clock=self._now,
         )
 
-    # The wire.
-
-    def _make_store(
-        self,
-        *,
-        contexts: dict[int, AcceptedContext],
-        caller: Provenance,
-        draining: Callable[[], bool],
-        log: Any,
-    ) -> StoreScp:
-        stores = self._stores
-        return StoreScp(
-            contexts=contexts,
-            caller=caller,
-            archive=stores.archive,
-            ingest=lambda received: ingest_instance(received, archive=stores.archive, indexer=stores.indexer),
-            now=self._now,
-            draining=draining,
-            maximum_data_set=stores.site.settings.node.limits.max_data_set,
-            log=log,
-        )
+    def _make_front(self, settings: Settings) -> Front:
+        number = settings.node.number_of_workers()
+        if number > 1:
+            return Workers(self._stores, self._port, number=number, own_title=self._own_title)
+        capacity = capacity_of(settings)
+        places = Places(capacity, make_table(capacity))
+        return Reception(self._stores, self._port, places=places, own_title=self._own_title, now=self._now)
 
     @property
     def _site(self) -> Site:
         return self._stores.site
 
     def _is_well(self) -> bool:
-        """Check what a restart could mend: the accept loop, the jobs, and the database's answer."""
+        """Check what a restart could mend: who accepts connections, the jobs, and the database's answer."""
         try:
             with self._stores.index.read() as conn:
                 last_review(conn)
         except NodeError as error:
             log.error("node.unwell", reason=str(error))
             return False
-        return self._listener.is_alive and self._clockwork.is_alive and self._listener.answers()
+        return self._front.is_well and self._clockwork.is_alive and answers(self._port, self._own_title)
 
 
-def _access(settings: Settings) -> AccessList:
-    return AccessList(settings.callers(), settings.node.ae_title)
-
-
-def _limits(settings: Settings) -> Limits:
-    limits = settings.node.limits
-    return Limits(
-        request=limits.association_request,
-        unit=limits.pdu,
-        idle=limits.idle,
-        sending=limits.sending,
-        maximum_length=limits.max_pdu,
-    )
+_FIXED = ("storage", "database", "log")
+_FIXED_NODE = ("bind", "port", "max_associations", "workers")
+_FIXED_LIMITS = ("max_connections", "max_connections_per_address", "max_matches")
 
 
 def _fixed(settings: Settings) -> dict[str, object]:
     """Return the keys that only a restart changes."""
     return {
-        "node.bind": settings.node.bind,
-        "node.port": settings.node.port,
-        "node.max_associations": settings.node.max_associations,
-        "node.limits.max_connections": settings.node.limits.max_connections,
-        "node.limits.max_connections_per_address": settings.node.limits.max_connections_per_address,
-        "node.limits.max_matches": settings.node.limits.max_matches,
-        "storage": settings.storage,
-        "database": settings.database,
-        "log": settings.log,
+        **{f"node.{name}": getattr(settings.node, name) for name in _FIXED_NODE},
+        **{f"node.limits.{name}": getattr(settings.node.limits, name) for name in _FIXED_LIMITS},
+        **{name: getattr(settings, name) for name in _FIXED},
     }
+
+
+def _hold(settings: Settings, old: Settings) -> Settings:
+    """Return settings with the keys that only a restart changes as they were."""
+    limits = {name: getattr(old.node.limits, name) for name in _FIXED_LIMITS}
+    node = {name: getattr(old.node, name) for name in _FIXED_NODE}
+    node["limits"] = settings.node.limits.model_copy(update=limits)
+    whole = {name: getattr(old, name) for name in _FIXED}
+    return settings.model_copy(update={**whole, "node": settings.node.model_copy(update=node)})

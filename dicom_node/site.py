@@ -159,6 +159,23 @@ def open_stores(site: Site, *, create: bool = False, renew: bool = False) -> Sto
         return Stores(site, archive, index)
 
 
+def join_stores(site: Site, archive_id: str) -> Stores:
+    """Open the archive and the index that another process of this node has open, and has made sure of.
+
+    Raises StorageUnavailableError when the archive is not that of ``archive_id``, DatabaseError.
+    """
+    storage = site.settings.storage
+    with contextlib.ExitStack() as undo:
+        archive = undo.enter_context(
+            LocalArchive.open(storage.path, min_free_bytes=storage.min_free, expected_id=archive_id)
+        )
+        archive.claims.use()
+        url = site.settings.database_url().render_as_string(hide_password=False)
+        index = undo.enter_context(contextlib.closing(open_index(url, is_ready=True)))
+        undo.pop_all()
+    return Stores(site, archive, index)
+
+
 def _open_index(url: URL, *, renew: bool) -> Index:
     text = url.render_as_string(hide_password=False)
     try:

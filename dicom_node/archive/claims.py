@@ -52,6 +52,14 @@ class Claims:
         """Claim to be the node of this archive. Raises StorageUnavailableError when another process is."""
         self._claim(NODE, fcntl.LOCK_EX, "a node is running on this archive already; stop it first")
 
+    @property
+    def node_lock(self) -> int:
+        """File descriptor of the lock of the node, which must be this process.
+
+        A process that inherits it holds the lock too, so no other node takes over before both have ended.
+        """
+        return self._held[NODE]
+
     def tell(self, facts: Mapping[str, Any]) -> None:
         """Tell others of the node, in JSON values; it must be this process. A full volume keeps it from being told."""
         text = json.dumps(dict(facts)).encode("ascii")

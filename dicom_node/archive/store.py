@@ -127,10 +127,7 @@ class LocalArchive:
         except BaseException:
             volume.close()
             raise
-        try:
-            archive.sweep()
-        except StorageUnavailableError as error:
-            log.warning("spool.not_swept", reason=str(error))  # a read-only volume still serves what it has
+        archive.sweep()
         return archive
 
     @property
@@ -153,13 +150,16 @@ class LocalArchive:
         os.close(self._objects)
         self._volume.close()
 
-    def sweep(self) -> int:
-        """Make objects of the whole instances that dead processes left in the spool and remove the rest.
+    def sweep(self) -> None:
+        """Make objects of the whole instances that dead processes left in the spool, and remove the rest.
 
-        Returns how many became objects; they are not in the index yet. Raises StorageUnavailableError.
+        Those are not in the index yet. What keeps it from that is logged.
         """
-        with refusals("sweep the spool"):
-            return sweep(self._volume, self._salvage)
+        try:
+            with refusals("sweep the spool"):
+                sweep(self._volume, self._salvage)
+        except StorageUnavailableError as error:
+            log.warning("spool.not_swept", reason=str(error))  # a read-only volume still serves what it has
 
     def check(self) -> None:
         """Raise StorageUnavailableError when an instance could not be received now."""

@@ -186,8 +186,8 @@ def story(folder: Path, tell: Tell) -> Iterator[Story]:
     with as_file(files("dicom_node.demo") / "demo.toml") as shipped:
         shutil.copyfile(shipped, config)
     settings = load_settings(config, {}).settings
-    # No configuration may say 0, which stands for any free port.
-    settings = settings.model_copy(update={"node": settings.node.model_copy(update={"port": 0})})
+    # No configuration may say 0, which stands for any free port. The clock is known to this process alone.
+    settings = settings.model_copy(update={"node": settings.node.model_copy(update={"port": 0, "workers": 1})})
     clock = Clock(datetime.combine(FIRST, time(5), tzinfo=settings.facility.time_zone))
     stores = open_stores(Site.of(settings), create=True)
     node = Node(stores, now=clock)

@@ -1,12 +1,9 @@
 """The guarded listener: how many get in, who, and how the door closes."""
 
 import contextlib
-import secrets
 import socket
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass
 from socketserver import BaseServer
 from typing import Any
 
@@ -16,6 +13,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Admission, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
+from dicom_node.dimse.capacity import Places
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger, silence_pynetdicom
 
@@ -28,7 +26,10 @@ FORCE = 2.0
 """Seconds for aborts to leave when the listener closes, before the connections are cut."""
 
 SELF_CHECK = 5.0
-"""Seconds the listener has to answer itself."""
+"""Seconds the listener has to answer itself, and the accept loop for a turn."""
+
+ENDING = 0.3
+"""Seconds to wait for the place of an association that has just ended, here or in another process."""
 
 _OWN_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
 
@@ -39,39 +40,57 @@ _TOO_MANY = Refusal(result=2, source=3, reason=2, words="too many associations a
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
-    """How many may be connected at once."""
+def open_port(address: tuple[str, int]) -> socket.socket:
+    """Listen on an address; port 0 takes a free one. Connections wait until a ``Listener`` accepts them.
 
-    associations: int = 32
-    connections: int = 128
-    """Connections that have not closed yet, associations included."""
-    connections_per_address: int = 64
+    The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when the address
+    cannot be bound.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}") from error
+    listening.setblocking(False)
+    return listening
+
+
+def answers(port: socket.socket, own_title: str) -> bool:
+    """Tell whether an association request to a listening socket is answered within ``SELF_CHECK`` seconds."""
+    host, number = port.getsockname()[:2]
+    request = pdu.associate_request(own_title)
+    host = _OWN_HOST.get(host, host)
+    with contextlib.suppress(OSError), socket.create_connection((host, number), SELF_CHECK) as connection:
+        connection.sendall(request)
+        return connection.recv(1) == bytes([pdu.ASSOCIATE_RJ])
+    return False
 
 
 class Listener:
-    """One listening address."""
+    """Accepts the connections to one listening socket."""
 
-    def __init__(self, address: tuple[str, int], *, wire: Wire, capacity: Capacity) -> None:
-        """Bind the address at once; port 0 takes a free one. Raises NodeError when it cannot be bound."""
+    def __init__(self, port: socket.socket, *, wire: Wire, places: Places, own_title: str) -> None:
+        """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as."""
         silence_pynetdicom()
         ae = AE()
         # Deadlines are the receiver's, by the monotonic clock; admission and counting are the listener's.
         ae.network_timeout = None
         ae.maximum_associations = 1 << 16
         ae.maximum_pdu_size = wire.limits.maximum_length
-        try:
-            server = ae.make_server(
-                address,
-                # The server insists on a context; what a caller may use is decided at each request.
-                contexts=wire.contexts.for_proposal([_VERIFICATION], frozenset({"echo"})),
-                server_class=_Server,
-                request_handler=_Connection,
-                wire=wire,
-                capacity=capacity,
-            )
-        except OSError as error:
-            raise NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}") from error
+        server = ae.make_server(
+            port.getsockname(),
+            # The server insists on a context; what a caller may use is decided at each request.
+            contexts=wire.contexts.for_proposal([_VERIFICATION], frozenset({"echo"})),
+            server_class=_Server,
+            request_handler=_Connection,
+            port=port,
+            wire=wire,
+            places=places,
+            own_title=own_title,
+        )
         if not isinstance(server, _Server):
             raise TypeError("pynetdicom made another server than it was asked for")
         self._server = server
@@ -80,32 +99,13 @@ class Listener:
         )
 
     @property
-    def port(self) -> int:
-        """The TCP port that is listened on."""
-        return int(self._server.server_address[1])
-
-    @property
     def is_alive(self) -> bool:
         """Tell whether connections are being accepted."""
-        return self._thread.is_alive()
-
-    @property
-    def associations(self) -> int:
-        """Number of associations under way."""
-        return len(self._server.living())
+        return self._thread.is_alive() and time.monotonic() - self._server.turned_at < SELF_CHECK
 
     def start(self) -> None:
         """Accept connections from now on."""
         self._thread.start()
-
-    def answers(self) -> bool:
-        """Tell whether an association request to the own address is answered within ``SELF_CHECK`` seconds."""
-        host = _OWN_HOST.get(str(self._server.server_address[0]), str(self._server.server_address[0]))
-        request = pdu.associate_request(self._server.own_title)
-        with contextlib.suppress(OSError), socket.create_connection((host, self.port), SELF_CHECK) as connection:
-            connection.sendall(request)
-            return connection.recv(1) == bytes([pdu.ASSOCIATE_RJ])
-        return False
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:
         """Stop accepting, let what is under way end for up to ``grace`` seconds, then abort, then cut.
@@ -138,49 +138,69 @@ class _Server(ThreadedAssociationServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, *args: Any, wire: Wire, capacity: Capacity, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, port: socket.socket, wire: Wire, places: Places, own_title: str, **options: Any
+    ) -> None:
         self.wire = wire
         self.draining = False
-        self.own_title = secrets.token_hex(8)  # nobody else can know it, so a refusal of it is no news
-        self._capacity = capacity
+        self.own_title = own_title
+        self.turned_at = time.monotonic()
+        self._port = port
+        self._places = places
         self._lock = threading.Lock()
-        self._knocking: Counter[str] = Counter()  # connections by address that have no association yet
-        self._associations: list[NodeAssociation] = []
+        self._knocking: dict[Any, int] = {}  # places of the connections that have no association yet
+        self._associations: dict[NodeAssociation, int] = {}  # and of those that have
         super().__init__(*args, **options)
 
+    def server_bind(self) -> None:
+        """Take the port that is open already instead of a socket of the library's."""
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = self._port
+        self.server_address = self._port.getsockname()
+
     def living(self) -> list[NodeAssociation]:
-        """Return the associations whose threads run."""
+        """Return the associations whose threads run; the others give up their places."""
         with self._lock:
-            self._associations = [assoc for assoc in self._associations if assoc.is_alive() or assoc.dul.is_alive()]
+            ended = [assoc for assoc in self._associations if not (assoc.is_alive() or assoc.dul.is_alive())]
+            for assoc in ended:
+                self._places.leave(self._associations.pop(assoc))
             return list(self._associations)
 
-    def start_association(self, assoc: NodeAssociation) -> bool:
+    def start_association(self, assoc: NodeAssociation, connection: Any) -> bool:
         """Start an association, unless there are too many or the node is stopping; tell which."""
-        living = self.living()
-        with self._lock:
-            if self.draining or len(living) >= self._capacity.associations:
-                return False
-            assoc.start()
-            self._associations.append(assoc)
-            return True
+        deadline = time.monotonic() + ENDING
+        while not self.draining:
+            self.living()
+            with self._lock:
+                if not self.draining and self._places.promote(self._knocking[connection]):
+                    assoc.start()
+                    self._associations[assoc] = self._knocking.pop(connection)
+                    return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return False
 
     def service_actions(self) -> None:
-        """Leave out the library's collecting of garbage in the accept loop: it halts every association."""
+        """Free the places of associations that ended, for other processes to take.
+
+        Leaves out the library's collecting of garbage in the accept loop: it halts every association.
+        """
+        self.turned_at = time.monotonic()
+        self.living()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection a thread of its own, or close it when there are too many."""
         address = str(client_address[0])
-        living = self.living()
-        with self._lock:
-            total = self._knocking.total() + len(living)
-            of_address = self._knocking[address] + sum(assoc.address == address for assoc in living)
-            full = total >= self._capacity.connections or of_address >= self._capacity.connections_per_address
-            if not full:
-                self._knocking[address] += 1
-        if full:
+        self.living()
+        place = self._places.take(address)
+        if place is None:
             log.warning("connection.refused", peer=address, reason="too many connections at once")
             self.shutdown_request(request)
             return
+        with self._lock:
+            self._knocking[request] = place
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -188,11 +208,10 @@ class _Server(ThreadedAssociationServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            address = str(client_address[0])
             with self._lock:
-                self._knocking[address] -= 1
-                if not self._knocking[address]:
-                    del self._knocking[address]
+                place = self._knocking.pop(request, None)
+            if place is not None:
+                self._places.leave(place)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what broke before an association was made; the library would print it."""
@@ -233,7 +252,7 @@ class _Connection(RequestHandler):
                 wire=wire,
                 draining=lambda: self.server.draining,
             )
-            if self.server.start_association(assoc):
+            if self.server.start_association(assoc, connection):
                 return
             decision = _TOO_MANY
         log.warning(

@@ -28,11 +28,12 @@ WRITER_LOCK = 0x5BB0D1C0
 """Key of the PostgreSQL advisory lock that a write transaction holds: any number that other programs do not use."""
 
 
-def open_index(url: str, *, busy_timeout_s: float = 10.0) -> "Index":
+def open_index(url: str, *, busy_timeout_s: float = 10.0, is_ready: bool = False) -> "Index":
     """Open the index at ``url``, making it or bringing its schema up to date first.
 
     ``url`` is ``sqlite:///PATH`` or ``postgresql://...`` (``postgresql+psycopg://`` is the same).
-    ``busy_timeout_s`` is how long a transaction waits for another's lock.
+    ``busy_timeout_s`` is how long a transaction waits for another's lock. ``is_ready`` when another process of the node
+    has just opened it: then neither damage nor an old schema is looked for.
 
     Raises OperatorError for a URL of another kind, DatabaseError when the database cannot be reached, is damaged or
     does not take the durable settings, SchemaTooNewError when a newer release wrote it.
@@ -42,7 +43,7 @@ def open_index(url: str, *, busy_timeout_s: float = 10.0) -> "Index":
     except ArgumentError:
         raise OperatorError("the database URL is not readable; write sqlite:///PATH or postgresql://...") from None
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
-        return _open_sqlite(parsed, busy_timeout_s)
+        return _open_sqlite(parsed, busy_timeout_s, is_ready=is_ready)
     if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
         return _open_postgresql(parsed.set(drivername="postgresql+psycopg"), busy_timeout_s)
     raise OperatorError(f"a database of the kind {parsed.drivername!r} cannot be used; use sqlite or postgresql")
@@ -139,7 +140,7 @@ def _begin(cursor: Cursor) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITER_LOCK])
 
 
-def _open_sqlite(url: URL, busy_timeout_s: float) -> Index:
+def _open_sqlite(url: URL, busy_timeout_s: float, *, is_ready: bool) -> Index:
     path = sqlite.database_path(url)
     sqlite.make_ready(path)
     engine = create_engine(
@@ -153,6 +154,8 @@ def _open_sqlite(url: URL, busy_timeout_s: float) -> Index:
         sqlite.configure(connection, busy_timeout_s)
 
     index = Index(engine, busy_timeout_s)
+    if is_ready:
+        return index
     with _closed_on_failure(index), sqlite.preparing(path, busy_timeout_s):
         with translate_errors(), engine.connect() as conn:
             sqlite.check_undamaged(conn)

@@ -1,5 +1,6 @@
 """The whole configuration as one value, and the values it gives to the rooms below."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -28,8 +29,12 @@ from dicom_node.settings.values import (
     Text,
     Uid,
     Whole,
+    Workers,
     Zone,
 )
+
+MOST_WORKERS = 4
+"""Most receiving processes that ``workers = "auto"`` makes: one flushes as much as a disk of a small server takes."""
 
 
 class FacilityTable(ConfigTable):
@@ -75,12 +80,19 @@ class NodeTable(ConfigTable):
     """TCP port to listen on."""
     max_associations: Whole = Field(default=32, ge=1, le=400)
     """Associations at a time; more are rejected as a local limit."""
+    workers: Workers = "auto"
+    """Processes that receive and answer; ``auto``: as many as processors, at most ``MOST_WORKERS``. With 1 the node's
+    own process does it all."""
     drain: Seconds = 60.0
     """Time that associations in progress get to finish when the node is stopped."""
     private_sop_classes: tuple[Uid, ...] = ()
     """Storage SOP classes outside the standard that are taken as well."""
     limits: LimitsTable = LimitsTable()
     """See ``[node.limits]``."""
+
+    def number_of_workers(self) -> int:
+        """Return how many processes receive on this machine."""
+        return min(MOST_WORKERS, len(os.sched_getaffinity(0))) if self.workers == "auto" else self.workers
 
 
 class StorageTable(ConfigTable):

@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictInt, ValidationInfo
@@ -50,6 +50,14 @@ def read_seconds(value: object) -> float:
             f'not a span of time above zero (got {value!r}); write a number with s, min, h or d, such as "30 s"'
         )
     return float(found[1]) * _DURATION_UNITS[found[2]]
+
+
+def read_workers(value: object) -> int | str:
+    """Read a number of processes, or ``auto``."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64):
+        assert isinstance(value, int | str)
+        return value
+    raise ValueError(f'neither "auto" nor a whole number from 1 to 64 (got {value!r}); write "auto"')
 
 
 def read_ae_title(value: object) -> str:
@@ -283,6 +291,7 @@ Text = Annotated[str, AfterValidator(check_text)]
 Id = Annotated[str, AfterValidator(check_id)]
 Size = Annotated[int, BeforeValidator(read_size)]
 Seconds = Annotated[float, BeforeValidator(read_seconds)]
+Workers = Annotated[int | Literal["auto"], BeforeValidator(read_workers)]
 AeTitle = Annotated[str, BeforeValidator(read_ae_title)]
 AeTitles = Annotated[tuple[AeTitle, ...], BeforeValidator(read_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(read_network)]
