@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from types import FrameType
 from typing import Protocol
 

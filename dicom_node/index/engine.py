@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -23,6 +24,7 @@ from dicom_node.index.group_commit import GroupCommit
 from dicom_node.index.prepared import Cursor
 from dicom_node.index.record import Entry, Recorded
 from dicom_node.index.recording import RecordingConnection
+from dicom_node.index.turns import Turns
 
 WRITER_LOCK = 0x5BB0D1C0
 """Key of the PostgreSQL advisory lock that a write transaction holds: any number that other programs do not use."""
@@ -52,8 +54,10 @@ def open_index(url: str, *, busy_timeout_s: float = 10.0, is_ready: bool = False
 class Index:
     """The index: short read and write transactions, and the recording of instances."""
 
-    def __init__(self, engine: Engine, busy_timeout_s: float) -> None:
+    def __init__(self, engine: Engine, busy_timeout_s: float, turns: Turns | None = None) -> None:
+        """``turns`` is where writers of several processes wait, if not in the database."""
         self.engine = engine
+        self._turns = turns
         self._busy_timeout_s = busy_timeout_s
         self._writer = threading.Lock()
         self._recording = RecordingConnection(engine, _begin)
@@ -95,6 +99,8 @@ class Index:
         with contextlib.suppress(DatabaseError), self._turn():
             self._recording.close()
         self.engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
     @contextlib.contextmanager
     def upgrade(self) -> Iterator[Connection]:
@@ -127,7 +133,8 @@ class Index:
         if not self._writer.acquire(timeout=self._busy_timeout_s):
             raise DatabaseError(f"the index is busy: its write lock was not free for {self._busy_timeout_s:g} s")
         try:
-            yield
+            with self._turns.taken(self._busy_timeout_s) if self._turns else contextlib.nullcontext():
+                yield
         finally:
             self._writer.release()
 
@@ -153,7 +160,7 @@ def _open_sqlite(url: URL, busy_timeout_s: float, *, is_ready: bool) -> Index:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         sqlite.configure(connection, busy_timeout_s)
 
-    index = Index(engine, busy_timeout_s)
+    index = Index(engine, busy_timeout_s, Turns(Path(f"{path}.turn"), sqlite.FILE_MODE))
     if is_ready:
         return index
     with _closed_on_failure(index), sqlite.preparing(path, busy_timeout_s):
