@@ -71,6 +71,7 @@ class LiveNode:
         self.config.write_text(config.format(port=self.port) + more, encoding="utf-8")
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._logged = 0
 
     @property
     def data(self) -> Path:
@@ -78,6 +79,7 @@ class LiveNode:
 
     def start(self, *, wait: bool = True) -> None:
         with self.log.open("ab") as log:
+            self._logged = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_node", "--config", str(self.config), "serve", "--create"],
                 stdout=log,
@@ -91,7 +93,7 @@ class LiveNode:
         assert self.process is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if b"\nCtrl-C stops.\n" in self.log.read_bytes()[self._logged :]:
                 return
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)

@@ -19,7 +19,6 @@ from tests.raw_peer import EXPLICIT, MAMMOGRAM, RawPeer
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-KILLS = 30
 SENDERS = 4
 
 
@@ -61,17 +60,21 @@ def data_set_digest(path: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "kills"), [(1, 30), (2, 15)])
+def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(
+    tmp_path: Path, workers: int, kills: int
+) -> None:
     chance = random.Random(20261123)
     acknowledged, stop = Acknowledged(), threading.Event()
-    with live_node(tmp_path, config=CONFIG) as node:
+    config = CONFIG.replace("[storage]", f"workers = {workers}\n\n[storage]")
+    with live_node(tmp_path, config=config) as node:
         senders = [
             threading.Thread(target=keep_sending, args=(node, acknowledged, stop, seed), daemon=True)
             for seed in range(SENDERS)
         ]
         for sender in senders:
             sender.start()
-        for _ in range(KILLS):
+        for _ in range(kills):
             time.sleep(chance.uniform(0.05, 1.0))
             node.kill()
             node.start()
@@ -79,7 +82,7 @@ def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: 
         for sender in senders:
             sender.join(timeout=60)
         assert node.stop() == 0
-    assert len(acknowledged.digests) > KILLS
+    assert len(acknowledged.digests) > kills
 
     objects = {path.stem: path for path in (node.data / "objects").rglob("*.dcm")}
     damaged = [digest for digest, path in objects.items() if data_set_digest(path) != digest]

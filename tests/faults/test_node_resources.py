@@ -22,12 +22,18 @@ CONTEXTS = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT]))
 
 
 def memory(node: LiveNode, line: str) -> int:
-    """Bytes of a line of the process's status: VmRSS now, VmHWM at its highest."""
+    """Bytes of a line of the largest process's status: VmRSS now, VmHWM at its highest."""
     assert node.process is not None
-    for text in Path(f"/proc/{node.process.pid}/status").read_text().splitlines():
-        if text.startswith(line):
-            return int(text.split()[1]) * 1024
-    raise AssertionError(line)
+    children = Path(f"/proc/{node.process.pid}/task").glob("*/children")
+    processes = [str(node.process.pid), *(pid for file in children for pid in file.read_text().split())]
+    found = [
+        int(text.split()[1]) * 1024
+        for process in processes
+        for text in Path(f"/proc/{process}/status").read_text().splitlines()
+        if text.startswith(line)
+    ]
+    assert found
+    return max(found)
 
 
 def send(peer: RawPeer, **options: int) -> int:

@@ -92,7 +92,6 @@ class Sender(threading.Thread):
 def node(tmp_path: Path) -> Iterator[LiveNode]:
     """A node with two receiving processes, both listening."""
     with live_node(tmp_path, config=MANY) as running:
-        wait_for(lambda: events(running, "node.started"))
         assert sorted(workers(running)) == [1, 2]
         yield running
 
@@ -197,7 +196,6 @@ def _is_refused(port: int) -> bool:
 def test_a_second_sigterm_cuts_the_draining_short(tmp_path: Path) -> None:
     config = TWO.replace('drain = "5 s"', 'drain = "1 h"')
     with live_node(tmp_path, config=config) as node, contextlib.ExitStack() as peers:
-        wait_for(lambda: events(node, "node.started"))
         open_on_both(node, peers)
         assert node.process is not None
         node.process.send_signal(signal.SIGTERM)
@@ -270,7 +268,6 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: Path, option: int)
 def test_the_limits_hold_for_all_together(tmp_path: Path) -> None:
     config = TWO.replace("workers = 2", "workers = 2\nmax_associations = 4")
     with live_node(tmp_path, config=config) as node, contextlib.ExitStack() as peers:
-        wait_for(lambda: events(node, "node.started"))
         several = [peers.enter_context(RawPeer(node.port, contexts=CONTEXTS)) for _ in range(4)]
         assert [peer.answer[0] for peer in several] == [2] * 4
         with RawPeer(node.port, contexts=CONTEXTS) as peer:
@@ -291,8 +288,6 @@ def test_the_limits_hold_for_all_together(tmp_path: Path) -> None:
 def test_the_connections_of_an_address_are_counted_for_all_together(tmp_path: Path) -> None:
     config = TWO.replace("[storage]", "[node.limits]\nmax_connections_per_address = 3\n\n[storage]")
     with live_node(tmp_path, config=config) as node, contextlib.ExitStack() as peers:
-        wait_for(lambda: events(node, "node.started"))
-        wait_for(lambda: len(events(node, "connection.dropped")) >= 1)  # the look whether it is up
         for _ in range(3):
             assert peers.enter_context(RawPeer(node.port, contexts=CONTEXTS)).answer[0] == 2
         with pytest.raises(ConnectionError):
@@ -302,7 +297,6 @@ def test_the_connections_of_an_address_are_counted_for_all_together(tmp_path: Pa
 
 def test_one_process_is_the_node_itself(tmp_path: Path) -> None:
     with live_node(tmp_path, config=TWO.replace("workers = 2", "workers = 1")) as node:
-        wait_for(lambda: events(node, "node.started"))
         with RawPeer(node.port, contexts=CONTEXTS) as peer:
             assert (store(peer)[1], echo(peer)) == (0, 0)
         assert not events(node, "worker.listening")
