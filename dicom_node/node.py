@@ -40,6 +40,10 @@ class Front(Protocol):
         """Number of associations under way."""
 
     @property
+    def is_listening(self) -> bool:
+        """Tell whether connections are accepted."""
+
+    @property
     def is_well(self) -> bool:
         """Tell whether all of it accepts connections."""
 
@@ -79,6 +83,7 @@ class Node:
         self._dispatcher = self._make_dispatcher()
         self._dispatching = threading.Lock()
         self._reviewed_at_start = False
+        self._since, self._told_listening = now(), False
         self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
 
     def run(self, *, reload: Callable[[], Settings], announce: Callable[["Node"], None]) -> None:
@@ -97,6 +102,7 @@ class Node:
         # Half the watchdog's time, so that one late turn is no alarm; without one the loop still sees the signals.
         turn = min(patience / 2, IDLE_TURN) if patience else IDLE_TURN
         while not self._stopping.wait(turn):
+            self._tell_listening()
             if self._reload_wanted.is_set():
                 self._reload_wanted.clear()
                 self._reload(reload)
@@ -112,7 +118,7 @@ class Node:
         itself.
         """
         stores = self._stores
-        stores.archive.claims.tell({"listening": False})
+        self._tell(listening=False)
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
@@ -122,10 +128,9 @@ class Node:
         self._front.start()
         if by_clock:
             self._clockwork.start()
+        self._since = self._now()
+        self._tell(listening=True)
         node = stores.site.settings.node
-        stores.archive.claims.tell(
-            {"listening": True, "port": self.port, "since": self._now().isoformat(), "version": __version__}
-        )
         log.info("node.started", ae_title=node.ae_title[0], bind=node.bind, port=self.port, version=__version__)
 
     def look(self) -> None:
@@ -137,11 +142,21 @@ class Node:
         """Stop accepting, let associations end, then the jobs, then close."""
         grace = self._stores.site.settings.node.drain
         log.info("node.draining", seconds=grace, associations=self._front.associations)
-        self._stores.archive.claims.tell({"listening": False})
+        self._tell(listening=False)
         self._front.stop(grace, self._hurry)
         self._clockwork.stop()
         self._stores.close()
         log.info("node.stopped")
+
+    def _tell(self, *, listening: bool) -> None:
+        """Tell other processes of this machine what they cannot see of the node."""
+        facts = {"port": self.port, "since": self._since.isoformat(), "version": __version__} if listening else {}
+        self._stores.archive.claims.tell({"listening": listening, **facts})
+        self._told_listening = listening
+
+    def _tell_listening(self) -> None:
+        if self._front.is_listening != self._told_listening:
+            self._tell(listening=not self._told_listening)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         if self._stopping.is_set():

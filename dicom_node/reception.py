@@ -56,9 +56,14 @@ class Reception:
         return self._places.associations
 
     @property
-    def is_well(self) -> bool:
-        """Tell whether connections are being accepted."""
+    def is_listening(self) -> bool:
+        """Tell whether connections are accepted."""
         return self._listener.is_alive
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether connections are accepted: all there is to it in one process."""
+        return self.is_listening
 
     def start(self) -> None:
         """Accept connections from now on."""

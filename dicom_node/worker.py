@@ -40,6 +40,8 @@ class Begin:
     archive_id: str
     port: int
     """File descriptor of the open port."""
+    workers: int
+    """How many processes there are."""
     places: int
     """File descriptor of the table of places."""
     own_title: str
@@ -88,7 +90,7 @@ def work(control: Connection) -> None:
     reception = Reception(
         stores,
         socket(fileno=begin.port),
-        places=Places(capacity_of(begin.site.settings), begin.places, begin.number),
+        places=Places(capacity_of(begin.site.settings), begin.places, begin.number, begin.workers),
         own_title=begin.own_title,
         now=utc_now,
     )

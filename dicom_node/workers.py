@@ -28,7 +28,10 @@ from dicom_node.worker import Beat, Begin, Hurry, Stop, Take
 log = get_logger(__name__)
 
 PATIENCE = 60.0
-"""Seconds for the first start, for a new configuration to be taken, and without a word before a process is ended."""
+"""Seconds for the first start, and without a word before a process is ended."""
+
+TAKING = 15.0
+"""Seconds for a new configuration to be taken; one that is still starting then begins with it."""
 
 STEADY = 60.0
 """Seconds after which a process that dies does not count as one that keeps dying."""
@@ -113,6 +116,12 @@ class Workers:
         return self._places.associations
 
     @property
+    def is_listening(self) -> bool:
+        """Tell whether any process accepts connections."""
+        with self._changed:
+            return any(worker.last is not None for worker in self._living.values())
+
+    @property
     def is_well(self) -> bool:
         """Tell whether every process accepts connections and none keeps dying."""
         with self._changed:
@@ -140,7 +149,7 @@ class Workers:
             message = Take(self._serial, _for_workers(site))
             for worker in self._living.values():
                 worker.tell(message)
-            if not self._changed.wait_for(self._have_taken, PATIENCE):
+            if not self._changed.wait_for(self._have_taken, TAKING):
                 for worker in self._living.values():
                     if worker.serial != self._serial:
                         worker.process.kill()
@@ -225,6 +234,7 @@ class Workers:
                 serial=self._serial,
                 archive_id=self._stores.archive.archive_id,
                 port=self._port.fileno(),
+                workers=len(self._deaths),
                 places=self._table,
                 own_title=self._own_title,
                 level=level,

@@ -38,14 +38,15 @@ def make_table(capacity: Capacity) -> int:
 class Places:
     """One process's way to the table. Safe to use from many threads."""
 
-    def __init__(self, capacity: Capacity, file: int, owner: int = 1) -> None:
-        """Map the table ``file`` made for this capacity; ``owner`` is the process's number, 1 to 127.
+    def __init__(self, capacity: Capacity, file: int, owner: int = 1, owners: int = 1) -> None:
+        """Map the table ``file`` made for this capacity, as process number ``owner`` of 1 to ``owners``, 127 at most.
 
         The lock on the file is this process's: no other descriptor of it may be closed while this is in use.
         """
         self._capacity = capacity
         self._file = file
         self._owner = owner
+        self._others = [each for each in range(1, owners + 1) if each != owner]
         self._size = capacity.connections
         # A byte of state for each place, then eight of the address.
         self._memory = mmap.mmap(file, 9 * self._size)
@@ -56,6 +57,17 @@ class Places:
     def associations(self) -> int:
         """Number of associations of all processes."""
         return len(self._states().translate(None, _NO_ASSOCIATION))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether another process has fewer connections than this one."""
+        states = self._states()
+
+        def held(owner: int) -> int:
+            return states.count(owner) + states.count(owner | _ASSOCIATION)
+
+        mine = held(self._owner)
+        return any(held(other) < mine for other in self._others)
 
     def take(self, address: str) -> int | None:
         """Take a place for a connection from ``address``; None when there are too many in all, or from there."""

@@ -28,6 +28,9 @@ FORCE = 2.0
 SELF_CHECK = 5.0
 """Seconds the listener has to answer itself, and the accept loop for a turn."""
 
+COURTESY = 0.002
+"""Seconds in which a new connection is left to processes that have fewer than this one."""
+
 ENDING = 0.3
 """Seconds to wait for the place of an association that has just ended, here or in another process."""
 
@@ -158,6 +161,12 @@ class _Server(ThreadedAssociationServer):
             self.socket.close()
         self.socket = self._port
         self.server_address = self._port.getsockname()
+
+    def get_request(self) -> Any:
+        """Accept a connection, after a process that has fewer got the chance to. Raises OSError when it took it."""
+        if self._places.is_ahead:
+            time.sleep(COURTESY)
+        return super().get_request()
 
     def living(self) -> list[NodeAssociation]:
         """Return the associations whose threads run; the others give up their places."""

@@ -61,9 +61,7 @@ def data_set_digest(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("workers", "kills"), [(1, 30), (2, 15)])
-def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(
-    tmp_path: Path, workers: int, kills: int
-) -> None:
+def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: Path, workers: int, kills: int) -> None:
     chance = random.Random(20261123)
     acknowledged, stop = Acknowledged(), threading.Event()
     config = CONFIG.replace("[storage]", f"workers = {workers}\n\n[storage]")
