@@ -20,7 +20,7 @@ from dicom_node.dicom.part10 import build_preamble_and_meta
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
-from dicom_node.dimse.capacity import Capacity, Places, make_table
+from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.pdu import Command
@@ -108,8 +108,7 @@ def main() -> None:
         make_find=no_find,
         now=lambda: datetime.now(UTC),
     )
-    places = Places(Capacity(), make_table(Capacity()))
-    Listener(open_port(("127.0.0.1", port)), wire=wire, places=places, own_title="NOBODY").start()
+    Listener(open_port(("127.0.0.1", port)), wire=wire, places=Places.alone(Capacity()), own_title="NOBODY").start()
     signal.sigwait({signal.SIGTERM})
 
 

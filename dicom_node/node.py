@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dicom_node import __version__, notify
 from dicom_node.alerts.deadman import ping
-from dicom_node.dimse.capacity import Places, make_table
+from dicom_node.dimse.capacity import Places
 from dicom_node.dimse.listener import answers, open_port
 from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
@@ -254,8 +254,7 @@ class Node:
         number = settings.node.number_of_workers()
         if number > 1:
             return Workers(self._stores, self._port, number=number, own_title=self._own_title)
-        capacity = capacity_of(settings)
-        places = Places(capacity, make_table(capacity))
+        places = Places.alone(capacity_of(settings))
         return Reception(self._stores, self._port, places=places, own_title=self._own_title, now=self._now)
 
     @property

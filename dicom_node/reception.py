@@ -30,7 +30,6 @@ class Reception:
     ) -> None:
         """Compose it; nothing is accepted before ``start``. ``own_title`` is what the node's own check calls as."""
         self._stores = stores
-        self._places = places
         self._now = now
         settings = stores.site.settings
         find = FindService(
@@ -53,7 +52,7 @@ class Reception:
     @property
     def associations(self) -> int:
         """Number of associations under way."""
-        return self._places.associations
+        return self._listener.associations
 
     @property
     def is_listening(self) -> bool:

@@ -31,7 +31,7 @@ PATIENCE = 60.0
 """Seconds for the first start, and without a word before a process is ended."""
 
 TAKING = 15.0
-"""Seconds for a new configuration to be taken; one that is still starting then begins with it."""
+"""Seconds for a new configuration to be taken; a process that has not taken it then is replaced."""
 
 STEADY = 60.0
 """Seconds after which a process that dies does not count as one that keeps dying."""

@@ -19,9 +19,10 @@ from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.dicom.query import Query, Root, parse_query
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
+from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import Find, FindScp
-from dicom_node.dimse.listener import Capacity, Listener
+from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.receiver import Limits
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
@@ -105,7 +106,7 @@ def listening(find: Find, **limits: Any) -> Iterator[Listener]:
         make_find=partial(FindScp, find=find, retrieve_ae="SBB_NODE"),
         now=lambda: datetime.now(UTC),
     )
-    listener = Listener(("127.0.0.1", 0), wire=wire, capacity=Capacity())
+    listener = Listener(open_port(("127.0.0.1", 0)), wire=wire, places=Places.alone(Capacity()), own_title="OWN")
     listener.start()
     try:
         yield listener

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Self
 
 _ASSOCIATION = 0x80
 """In the state of a place, beside its owner: the connection is an association. A free place is 0."""
@@ -52,6 +53,11 @@ class Places:
         self._memory = mmap.mmap(file, 9 * self._size)
         self._addresses = memoryview(self._memory)[self._size :].cast("Q")
         self._threads = threading.Lock()
+
+    @classmethod
+    def alone(cls, capacity: Capacity) -> Self:
+        """Make a table for a node of one process."""
+        return cls(capacity, make_table(capacity))
 
     @property
     def associations(self) -> int:

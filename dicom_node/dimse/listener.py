@@ -102,6 +102,16 @@ class Listener:
         )
 
     @property
+    def port(self) -> int:
+        """The TCP port that is listened on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def associations(self) -> int:
+        """Number of associations under way in this process."""
+        return len(self._server.living())
+
+    @property
     def is_alive(self) -> bool:
         """Tell whether connections are being accepted."""
         return self._thread.is_alive() and time.monotonic() - self._server.turned_at < SELF_CHECK

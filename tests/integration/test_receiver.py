@@ -16,9 +16,10 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from dicom_node.dicom.query import Query
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
+from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Capacity, Listener
+from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.receiver import REST, Limits
 from dicom_node.index.find import Page
 from tests import raw_peer
@@ -85,7 +86,8 @@ class Node:
             make_find=partial(FindScp, find=self._find, retrieve_ae="SBB_NODE"),
             now=lambda: datetime.now(UTC),
         )
-        self.listener = Listener(("127.0.0.1", 0), wire=wire, capacity=capacity)
+        port = open_port(("127.0.0.1", 0))
+        self.listener = Listener(port, wire=wire, places=Places.alone(capacity), own_title="OWN")
         self.listener.start()
         self.port = self.listener.port
 
