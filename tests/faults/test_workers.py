@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests import raw_peer
+from tests.archives import received_files
 from tests.factories import encode, make_mg
 from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, VERIFICATION, RawPeer
@@ -141,7 +142,7 @@ def test_a_killed_process_is_replaced_and_the_others_do_not_notice(node: LiveNod
     assert acknowledged <= set(rows)
     assert {path.stem for path in (node.data / "objects").rglob("*.dcm")} >= set(rows.values())
     assert node.stop() == 0
-    assert not list((node.data / "spool").rglob("*.part"))
+    assert received_files(node.data) == []
 
 
 def test_without_their_node_they_end_and_a_new_one_starts(node: LiveNode) -> None:
