@@ -22,11 +22,15 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.negotiation import AssociationRequest, negotiate, parse_association_request
 from dicom_node.dimse.receiver import FindService, Limits, ReceivingSocket, StoreService
 from dicom_node.dimse.store import AcceptedContext, Tally
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
+
+LIBRARY_PAUSE = 0.0001
+"""Seconds that the library's upper layer loop sleeps between its turns; our socket does the waiting instead."""
 
 LINGER = 1.0
 """Seconds a refused peer has to read its refusal before the connection closes."""
@@ -86,7 +90,7 @@ class NodeAssociation(Association):
         server: Any,
         connection: socket.socket,
         addresses: tuple[Any, Any],
-        request: pdu.AssociationRequest,
+        request: AssociationRequest,
         admission: Admission,
         wire: Wire,
         draining: Callable[[], bool],
@@ -95,6 +99,7 @@ class NodeAssociation(Association):
         super().__init__(ae, "acceptor")
         self._server = server  # the library closes the connection through it
         self.dul.daemon = True  # a peer that hangs must not keep the process alive
+        self.dul._run_loop_delay = LIBRARY_PAUSE  # noqa: SLF001 - the seams' check looks for it
         number = next(_numbers)
         self.name = f"AcceptorThread-{number}"
         self.address = str(addresses[1][0])
@@ -105,11 +110,12 @@ class NodeAssociation(Association):
         self._draining = draining
         self._began = time.monotonic()
         self._store: TalliedStore | None = None
+        self._negotiated = negotiate(request, wire.contexts, admission.services)
 
         self.receiving = ReceivingSocket(
             self,
             connection,
-            request=request.data,
+            negotiated=self._negotiated,
             limits=wire.limits,
             library_runs=self._reactor_checkpoint,
             draining=draining,
@@ -118,28 +124,22 @@ class NodeAssociation(Association):
         self.receiving.serve_stores(self._make_store)
         self.receiving.serve_finds(self._make_find)
         self.set_socket(self.receiving)
+        self.acceptor.supported_contexts = wire.contexts.for_services(admission.services)
         self.acceptor.maximum_length = wire.limits.maximum_length
         self.acceptor.ae_title = request.called_ae
         self.acceptor.address_info = AddressInformation.from_tuple(addresses[0])
         self.acceptor.implementation_class_uid = ae.implementation_class_uid
         self.acceptor.implementation_version_name = ae.implementation_version_name
         self.requestor.address_info = AddressInformation.from_tuple(addresses[1])
-        self.bind(evt.EVT_REQUESTED, self._on_requested)
         self.bind(evt.EVT_ACCEPTED, self._on_accepted)
         self.bind(evt.EVT_RELEASED, self._on_ended, ["association.released"])
         self.bind(evt.EVT_ABORTED, self._on_ended, ["association.aborted"])
 
-    def _on_requested(self, _event: evt.Event) -> None:
-        """Support what the caller proposes, as far as it may use it."""
-        request = self.requestor.primitive
-        proposed = request.presentation_context_definition_list if request is not None else []
-        self.acceptor.supported_contexts = self._wire.contexts.for_proposal(
-            (str(context.abstract_syntax) for context in proposed), self._admission.services
-        )
-
     def _on_accepted(self, _event: evt.Event) -> None:
-        accepted = len(self.accepted_contexts)
-        refused = sorted({str(context.abstract_syntax) for context in self.rejected_contexts})
+        accepted = len(self._negotiated.accepted) + len(self.accepted_contexts)
+        refused = sorted(
+            self._negotiated.refused | {str(context.abstract_syntax) for context in self.rejected_contexts}
+        )
         if accepted:
             self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
             return
@@ -162,11 +162,7 @@ class NodeAssociation(Association):
     def _make_store(self) -> TalliedStore:
         requestor = self.requestor
         self._store = self._wire.make_store(
-            contexts={
-                number: context
-                for number, context in self._contexts().items()
-                if self._wire.contexts.is_storage(context.sop_class_uid)
-            },
+            contexts={number: AcceptedContext(*syntaxes) for number, syntaxes in self._negotiated.accepted.items()},
             caller=Provenance(
                 calling_ae=self._request.calling_ae,
                 called_ae=self._request.called_ae,
@@ -193,10 +189,11 @@ class NodeAssociation(Association):
         }
 
 
-def read_request(connection: socket.socket, patience: float) -> pdu.AssociationRequest:
+def read_request(connection: socket.socket, patience: float) -> AssociationRequest:
     """Read one whole A-ASSOCIATE-RQ within ``patience`` seconds.
 
-    Raises ProtocolError when something else, or nothing whole, arrives in time; OSError when the connection breaks.
+    Raises ProtocolError when something else, or nothing whole, arrives in time; a malformed request is answered by an
+    abort before. Raises OSError when the connection breaks.
     """
     deadline = time.monotonic() + patience
     head = _read_exactly(connection, pdu.HEADER_LENGTH, deadline)
@@ -205,7 +202,12 @@ def read_request(connection: socket.socket, patience: float) -> pdu.AssociationR
         raise pdu.ProtocolError("the first unit is no association request")
     if length > pdu.CONTROL_PDU_LIMIT:
         raise pdu.ProtocolError("the association request is too long")
-    return pdu.parse_association_request(head + _read_exactly(connection, length, deadline))
+    data = head + _read_exactly(connection, length, deadline)
+    try:
+        return parse_association_request(data)
+    except pdu.ProtocolError:
+        connection.sendall(pdu.abort(reason=6))
+        raise
 
 
 def _read_exactly(connection: socket.socket, size: int, deadline: float) -> bytes:

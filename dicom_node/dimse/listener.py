@@ -36,8 +36,6 @@ ENDING = 0.3
 
 _OWN_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
 
-_VERIFICATION = "1.2.840.10008.1.1"
-
 _TOO_MANY = Refusal(result=2, source=3, reason=2, words="too many associations at once; it may try again later")
 
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
@@ -86,7 +84,7 @@ class Listener:
         server = ae.make_server(
             port.getsockname(),
             # The server insists on a context; what a caller may use is decided at each request.
-            contexts=wire.contexts.for_proposal([_VERIFICATION], frozenset({"echo"})),
+            contexts=wire.contexts.for_services(frozenset({"echo"})),
             server_class=_Server,
             request_handler=_Connection,
             port=port,

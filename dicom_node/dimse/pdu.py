@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-ASSOCIATE_RQ, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x03, 0x04, 0x05, 0x07
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
 
 C_STORE_RQ = 0x0001
 C_FIND_RQ = 0x0020
@@ -298,28 +298,3 @@ def abort(reason: int) -> bytes:
     ``reason``: 0 not specified, 1 unrecognised unit, 2 unexpected unit, 6 invalid parameter value.
     """
     return struct.pack(">BBLBBBB", ABORT, 0, 4, 0, 0, 2, reason)
-
-
-@dataclass(frozen=True, slots=True)
-class AssociationRequest:
-    """The A-ASSOCIATE-RQ as it came, with the AE titles read from it (PS3.8 9.3.2)."""
-
-    data: bytes
-    calling_ae: str
-    called_ae: str
-
-
-def parse_association_request(data: bytes) -> AssociationRequest:
-    """Read the AE titles of an A-ASSOCIATE-RQ and tidy them as devices in the field need it.
-
-    A title padded with NUL instead of spaces is padded anew in ``data``, so that the library takes it. Bytes outside
-    ASCII are kept visible as a question mark: no configured title holds one. Raises ProtocolError when it is too short.
-    """
-    if len(data) < 74 or data[0] != ASSOCIATE_RQ:
-        raise ProtocolError("the first unit is no association request")
-    called, calling = (data[at : at + 16].replace(b"\0", b" ") for at in (10, 26))
-    return AssociationRequest(
-        data=data[:10] + called + calling + data[42:],
-        calling_ae=calling.decode("ascii", "replace").replace("\ufffd", "?").strip(),
-        called_ae=called.decode("ascii", "replace").replace("\ufffd", "?").strip(),
-    )

@@ -25,6 +25,7 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_node.dimse import pdu
 from dicom_node.dimse.messages import Message, ServedRequests
+from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
 
 RECEIVE_BUFFER = 1 << 18
@@ -33,8 +34,14 @@ RECEIVE_BUFFER = 1 << 18
 TURN = 0.25
 """Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
 
-REST = 0.1
+PAUSE = 0.001
+"""Seconds between two looks at the connection while the library serves a request."""
+
+REST = 0.01
 """Seconds after the last unit for the library until its association thread is put to rest."""
+
+_LIBRARY_ANSWERS = frozenset({"Sta3", "Sta8"})
+"""States in which nothing but the library's answer goes on: to associate, to release (PS3.8 9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +111,7 @@ class ReceivingSocket(AssociationSocket):
         assoc: Association,
         client_socket: socket.socket,
         *,
-        request: bytes,
+        negotiated: Negotiated,
         limits: Limits,
         library_runs: threading.Event,
         draining: Callable[[], bool],
@@ -112,9 +119,9 @@ class ReceivingSocket(AssociationSocket):
     ) -> None:
         """Wrap a connection whose association request has been read already.
 
-        ``request`` is that unit; the library gets it first. ``library_runs`` is the event that the association's own
-        thread waits at. ``draining`` tells that the node is stopping: the association is aborted once nothing is under
-        way.
+        ``negotiated`` holds what the library gets of it, and completes its acceptance. ``library_runs`` is the event
+        that the association's own thread waits at. ``draining`` tells that the node is stopping: the association is
+        aborted once nothing is under way.
         """
         super().__init__(assoc, client_socket=client_socket)
         self._connection = client_socket
@@ -127,7 +134,8 @@ class ReceivingSocket(AssociationSocket):
         self._view = memoryview(self._buffer)
         self._events: Iterator[ControlPdu | Fragment] = iter(())
         self._held = False  # the command of the message that is arriving must wait its turn
-        self._handover = bytearray(request)
+        self._negotiated = negotiated
+        self._handover = bytearray(negotiated.request)
         self._arrivals, self._room = select.poll(), select.poll()
         self._arrivals.register(client_socket, select.POLLIN)
         self._room.register(client_socket, select.POLLOUT)
@@ -186,6 +194,8 @@ class ReceivingSocket(AssociationSocket):
         connection = self.socket
         if connection is None:
             return
+        if bytestream[0] == pdu.ASSOCIATE_AC:
+            bytestream = self._negotiated.complete(bytestream)
         try:
             with self._sending:
                 self._send_all(connection, memoryview(bytestream))
@@ -235,21 +245,31 @@ class ReceivingSocket(AssociationSocket):
             now = time.monotonic()
             self._unit_since += now - began  # time that we took is not the peer's to answer for
             self._keep_deadlines(now, established=established)
-            if now >= turn_ends or self._held:
+            if now >= turn_ends:
                 return False
-            patience = turn_ends - now
+            if self._held:
+                break
             # While the library has something to say it must get its turn at once.
-            if not established or self._served.open:
-                patience = 0.0
-            elif now - self._last_handover > REST:
+            library_speaks = not established or self._served.open
+            if not library_speaks and now - self._last_handover > REST:
                 self._library_runs.clear()
-            if not self._receive(patience):
+            if not self._receive(0.0 if library_speaks else turn_ends - now):
                 self._keep_deadlines(time.monotonic(), established=established)
                 if established and self._draining() and self._at_rest():
                     self._refuse("the node is stopping", reason=0)
+                if library_speaks:
+                    break
                 return False
             now = self._last_sign
+        self._await_library(TURN if state_machine.current_state in _LIBRARY_ANSWERS else PAUSE)
         return False
+
+    def _await_library(self, patience: float) -> None:
+        """Wait until the library has something to send: its loop would look for it by turns alone."""
+        answers = self.provider_queue
+        with answers.not_empty:
+            if not answers.queue:
+                answers.not_empty.wait(patience)
 
     def _wake_library(self) -> None:
         """Let the association's own thread run: a unit for it is here, or the end of the connection.

@@ -141,13 +141,6 @@ def test_wrapped_data_comes_out_again_within_the_peers_limit(data: bytes, maximu
     assert cut(stream, [], maximum=maximum or 1 << 20) == [(7, False, data)]
 
 
-def test_titles_padded_with_nul_are_tidied_and_odd_bytes_are_shown() -> None:
-    request = raw_peer.associate_request(b"UNIT\0\0\0\0\0\0\0\0\0\0\0\0", b"NODE\xe4", [])
-    parsed = pdu.parse_association_request(request)
-    assert (parsed.calling_ae, parsed.called_ae) == ("UNIT", "NODE?")
-    assert parsed.data[26:42] == b"UNIT            "
-
-
 def test_what_arrives_together_of_one_data_set_is_one_fragment() -> None:
     stream = raw_peer.message(1, COMMAND, DATA, size=500) + raw_peer.message(3, COMMAND, DATA[:10])
     fragments = [event for event in pdu.UnitParser(1 << 16).feed(memoryview(stream)) if isinstance(event, pdu.Fragment)]
