@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import AddressInformation
 
 from dicom_node.dicom.facts import Provenance
@@ -99,7 +100,7 @@ class NodeAssociation(Association):
         super().__init__(ae, "acceptor")
         self._server = server  # the library closes the connection through it
         self.dul.daemon = True  # a peer that hangs must not keep the process alive
-        self.dul._run_loop_delay = LIBRARY_PAUSE  # noqa: SLF001 - the seams' check looks for it
+        self.dul._run_loop_delay = LIBRARY_PAUSE  # noqa: SLF001 - a seam: see seams.py
         number = next(_numbers)
         self.name = f"AcceptorThread-{number}"
         self.address = str(addresses[1][0])
@@ -134,6 +135,34 @@ class NodeAssociation(Association):
         self.bind(evt.EVT_ACCEPTED, self._on_accepted)
         self.bind(evt.EVT_RELEASED, self._on_ended, ["association.released"])
         self.bind(evt.EVT_ABORTED, self._on_ended, ["association.aborted"])
+
+    def run_reactor(self) -> None:
+        """Negotiate in this thread, then run the library's loops: what the association's thread does.
+
+        The library starts its upper layer's thread first, and the two hand each step of the negotiation to the other,
+        with a pause before each; a device that opens an association for every image would wait for all of them.
+        """
+        try:
+            self._negotiate()
+            if self.is_established:
+                self._reactor_checkpoint.clear()  # the receiver wakes the second loop when there is something for it
+                self.dul.start()
+                self._run_reactor()
+        finally:
+            self.receiving.close()
+
+    def _negotiate(self) -> None:
+        """Take the upper layer and its user through the request that our socket holds (PS3.8 9.2)."""
+        upper = self.dul
+        upper._read_pdu_data()  # noqa: SLF001 - a seam: see seams.py
+        while not upper.event_queue.empty():
+            upper.state_machine.do_action(upper.event_queue.get())
+        request = upper.receive_pdu()
+        if isinstance(request, A_ASSOCIATE):  # otherwise the upper layer has refused it already
+            self.requestor.primitive = request
+            self.acse.negotiate_association()
+            while upper._process_recv_primitive():  # noqa: SLF001 - a seam: see seams.py
+                upper.state_machine.do_action(upper.event_queue.get())
 
     def _on_accepted(self, _event: evt.Event) -> None:
         accepted = len(self._negotiated.accepted) + len(self.accepted_contexts)

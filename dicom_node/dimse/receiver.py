@@ -40,8 +40,8 @@ PAUSE = 0.001
 REST = 0.01
 """Seconds after the last unit for the library until its association thread is put to rest."""
 
-_LIBRARY_ANSWERS = frozenset({"Sta3", "Sta8"})
-"""States in which nothing but the library's answer goes on: to associate, to release (PS3.8 9.2.1)."""
+_RELEASE_REQUESTED = "Sta8"
+"""The state in which nothing but the library's answer goes on (PS3.8 9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +136,7 @@ class ReceivingSocket(AssociationSocket):
         self._held = False  # the command of the message that is arriving must wait its turn
         self._negotiated = negotiated
         self._handover = bytearray(negotiated.request)
+        self._handed_over = False
         self._arrivals, self._room = select.poll(), select.poll()
         self._arrivals.register(client_socket, select.POLLIN)
         self._room.register(client_socket, select.POLLOUT)
@@ -225,8 +226,12 @@ class ReceivingSocket(AssociationSocket):
 
     def _unit_is_ready(self) -> bool:
         if self._handover:
-            self._wake_library()
+            self._handed_over = True
             return True
+        if self._handed_over:
+            # The upper layer has worked it off by now: the library's thread finds something to do.
+            self._handed_over = False
+            self._wake_library()
         state_machine = self.assoc.dul.state_machine
         now = time.monotonic()
         turn_ends = now + TURN
@@ -234,7 +239,7 @@ class ReceivingSocket(AssociationSocket):
             established = state_machine.current_state == "Sta6"
             began = now
             if self._serve_events() if established else self._pass_on_events():
-                self._wake_library()
+                self._handed_over = True
                 return True
             if self._answers is not None:
                 self._answer(self._answers)
@@ -261,11 +266,13 @@ class ReceivingSocket(AssociationSocket):
                     break
                 return False
             now = self._last_sign
-        self._await_library(TURN if state_machine.current_state in _LIBRARY_ANSWERS else PAUSE)
+        self._await_library(TURN if state_machine.current_state == _RELEASE_REQUESTED else PAUSE)
         return False
 
     def _await_library(self, patience: float) -> None:
         """Wait until the library has something to send: its loop would look for it by turns alone."""
+        if not self.event_queue.empty():
+            return  # it has something to do already
         answers = self.provider_queue
         with answers.not_empty:
             if not answers.queue:
