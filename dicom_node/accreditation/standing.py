@@ -123,16 +123,17 @@ def standing(
 ) -> Standing:
     """Tell where ``unit`` stands in ``portion`` on the local day ``today``.
 
-    ``exams`` are the unit's counting exams of the portion, ``releases`` its testing packages, both in any order. An
-    exam later than ``today`` does not count yet. Whether an exam still counts is decided by the rule alone
-    (``last_release``); the countdown runs to ``counts_until``, up to three days earlier, so that a warning is never
-    late. ``warn_days`` is the number of days before the cutoff, that day included, from which the state is ``nearing``.
+    ``exams`` are the unit's counting exams of the portion, ``releases`` its testing packages, both in any order; of the
+    exams, those that ``deciding_days`` tells of are enough. An exam later than ``today`` does not count yet. Whether an
+    exam still counts is decided by the rule alone (``last_release``); the countdown runs to ``counts_until``, up to
+    three days earlier, so that a warning is never late. ``warn_days`` is the number of days before the cutoff, that day
+    included, from which the state is ``nearing``.
     """
     months = policy.months[portion]
     past = sorted((exam for exam in exams if exam.day <= today), key=lambda exam: (exam.day, exam.exam_id))
     newest = past[-1] if past else None
     release = release_in_force(releases)
-    window_last = None if release is None else release.due_on or last_day(release.released_on, months)
+    window_last = None if release is None else window_end(release, months)
     still = Standing(
         unit=unit.id,
         portion=portion,
@@ -173,6 +174,17 @@ def standing(
         days_left=(cutoff - today).days,
         counts_for_planned=planned,
     )
+
+
+def deciding_days(releases: Iterable[Release], months: int, today: date) -> set[date]:
+    """Return the days of which a standing depends on the newest exam up to each, and on no other exam."""
+    release = release_in_force(releases)
+    return {today} if release is None else {today, min(today, window_end(release, months))}
+
+
+def window_end(release: Release, months: int) -> date:
+    """Return the last exam day, included, that a package admits: its due date where one is recorded."""
+    return release.due_on or last_day(release.released_on, months)
 
 
 def release_in_force(releases: Iterable[Release]) -> Release | None:

@@ -4,12 +4,12 @@ Every function works in the caller's transaction. An alert is found by its key, 
 but what is told of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import alert, silence
@@ -48,6 +48,23 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What an alert is to fire for; the fields are those of the row."""
+
+    key: str
+    kind: str
+    unit_id: str
+    portion: str
+    severity: str
+    details: Mapping[str, Any]
+
+    def differs(self, firing: Mapping[str, Alert]) -> bool:
+        """Tell whether it is not what the rows that fire, by key, say already."""
+        known = firing.get(self.key)
+        return known is None or (known.severity, known.details) != (self.severity, self.details)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     """No messages about a unit until a day, that day included."""
 
@@ -58,14 +75,19 @@ class Silence:
     silenced_at: datetime
 
 
-def list_alerts(conn: Connection, *, state: str | None = None, unit_id: str | None = None) -> list[Alert]:
-    """Return the alerts, oldest first, of one state and one unit where these are given ("" is: of no known unit)."""
+def list_alerts(conn: Connection, *, state: str | None = None, unit_ids: Collection[str] | None = None) -> list[Alert]:
+    """Return the alerts, oldest first, of one state and some units where these are given ("" is: of no known unit)."""
     query = select(alert).order_by(alert.c.id)
     if state is not None:
         query = query.where(alert.c.state == state)
-    if unit_id is not None:
-        query = query.where(alert.c.unit_id == unit_id)
+    if unit_ids is not None:
+        query = query.where(alert.c.unit_id.in_(unit_ids))
     return [Alert(**row) for row in conn.execute(query).mappings()]
+
+
+def units_with_alerts(conn: Connection) -> set[str]:
+    """Return the units that an alert fires for, "" among them when one is of no known unit."""
+    return set(conn.execute(select(alert.c.unit_id).where(alert.c.state == FIRING).distinct()).scalars())
 
 
 def alerts_of(conn: Connection, alert_ids: list[int]) -> list[Alert]:
@@ -80,77 +102,75 @@ def alerts_by_key(conn: Connection, keys: list[str]) -> dict[str, Alert]:
     return {row.key: Alert(**row) for row in conn.execute(select(alert).where(alert.c.key.in_(keys))).mappings()}
 
 
-def raise_alert(
-    conn: Connection,
-    *,
-    key: str,
-    kind: str,
-    unit_id: str,
-    portion: str,
-    severity: str,
-    details: Mapping[str, Any],
-    now: datetime,
-) -> Alert:
-    """Make sure the alert ``key`` fires with these details, and return its row.
+def raise_alerts(
+    conn: Connection, conditions: Collection[Condition], firing: Mapping[str, Alert], now: datetime
+) -> dict[str, Alert]:
+    """Make sure that an alert fires for each condition, and return the rows by key.
 
-    A new key makes a row; a resolved one is opened again, with neither stage nor acknowledgement; a firing one is
-    brought up to date.
+    ``firing`` are the rows, by key, that are known to fire. A new key makes a row; a resolved one is opened again, with
+    neither stage nor acknowledgement; a firing one is brought up to date.
     """
-    known = alerts_by_key(conn, [key]).get(key)
-    told = {"severity": severity, "details": dict(details)}
-    if known is None:
-        conn.execute(
-            alert.insert().values(
-                key=key,
-                kind=kind,
-                unit_id=unit_id,
-                portion=portion,
-                state=FIRING,
-                opened_at=now,
-                changed_at=now,
-                **told,
-            )
+    rows = dict(firing)
+    if unknown := [each.key for each in conditions if each.key not in rows]:
+        rows |= alerts_by_key(conn, unknown)
+    new: dict[str, dict[str, Any]] = {}
+    changed = []
+    for each in conditions:
+        known = rows.get(each.key)
+        told = {"severity": each.severity, "details": dict(each.details), "changed_at": now}
+        if known is None:
+            about = {"key": each.key, "kind": each.kind, "unit_id": each.unit_id, "portion": each.portion}
+            new[each.key] = told | about | {"state": FIRING, "opened_at": now}
+        elif known.state == RESOLVED:
+            _reopen(conn, known, told)
+            changed.append(known.id)
+        elif each.differs(rows):
+            conn.execute(update(alert).where(alert.c.id == known.id).values(told))
+            changed.append(known.id)
+    if new:
+        conn.execute(alert.insert(), list(new.values()))
+        rows |= alerts_by_key(conn, list(new))
+    rows |= {row.key: row for row in alerts_of(conn, changed)} if changed else {}
+    return {each.key: rows[each.key] for each in conditions}
+
+
+def _reopen(conn: Connection, known: Alert, told: Mapping[str, Any]) -> None:
+    conn.execute(
+        update(alert)
+        .where(alert.c.id == known.id)
+        .values(
+            state=FIRING,
+            stage="",
+            opening=known.opening + 1,
+            opened_at=told["changed_at"],
+            resolved_at=None,
+            acknowledged_at=None,
+            acknowledged_by="",
+            acknowledged_note="",
+            acknowledged_state="",
+            acknowledged_until=None,
+            **told,
         )
-    elif known.state == RESOLVED:
+    )
+
+
+def note_stages(conn: Connection, stages: Collection[tuple[int, str]]) -> None:
+    """Record the reminder that was queued for each alert, by id."""
+    if stages:
         conn.execute(
-            update(alert)
-            .where(alert.c.id == known.id)
-            .values(
-                state=FIRING,
-                stage="",
-                opening=known.opening + 1,
-                opened_at=now,
-                changed_at=now,
-                resolved_at=None,
-                acknowledged_at=None,
-                acknowledged_by="",
-                acknowledged_note="",
-                acknowledged_state="",
-                acknowledged_until=None,
-                **told,
-            )
+            update(alert).where(alert.c.id == bindparam("of_id")).values(stage=bindparam("queued")),
+            [{"of_id": alert_id, "queued": stage} for alert_id, stage in stages],
         )
-    elif (known.severity, known.details) != (severity, told["details"]):
-        conn.execute(update(alert).where(alert.c.id == known.id).values(changed_at=now, **told))
-    else:
-        return known
-    return alerts_by_key(conn, [key])[key]
 
 
-def note_stage(conn: Connection, alert_id: int, stage: str) -> None:
-    """Record the reminder that was queued for an alert."""
-    conn.execute(update(alert).where(alert.c.id == alert_id).values(stage=stage))
-
-
-def resolve_alert(conn: Connection, alert_id: int, *, solution: Mapping[str, Any], now: datetime) -> None:
+def resolve_alert(conn: Connection, row: Alert, *, solution: Mapping[str, Any], now: datetime) -> None:
     """Close a firing alert; ``solution`` is kept in its details under ``solution``."""
-    row = conn.execute(select(alert.c.details).where(alert.c.id == alert_id, alert.c.state == FIRING)).first()
-    if row is not None:
-        conn.execute(
-            update(alert)
-            .where(alert.c.id == alert_id)
-            .values(state=RESOLVED, resolved_at=now, changed_at=now, details=row.details | {"solution": dict(solution)})
-        )
+    details = {**row.details, "solution": dict(solution)}
+    conn.execute(
+        update(alert)
+        .where(alert.c.id == row.id, alert.c.state == FIRING)
+        .values(state=RESOLVED, resolved_at=now, changed_at=now, details=details)
+    )
 
 
 def acknowledge(conn: Connection, alert_id: int, *, by: str, note: str, until: date | None, now: datetime) -> Alert:

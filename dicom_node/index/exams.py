@@ -10,10 +10,11 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
+from dicom_node.index.prepared import Prepared
 from dicom_node.index.tables import exam, instance
 
 _ID_LENGTH = 10
@@ -142,17 +143,13 @@ def listed(
     return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
 
 
-def counting(conn: Connection, unit_id: str) -> dict[Portion, list[CountingExam]]:
-    """Return the exams that count for a unit, by portion, newest day first."""
-    query = (
-        select(exam.c.id, exam.c.portion, exam.c.day, exam.c.day_source)
-        .where(exam.c.unit_id == unit_id, exam.c.counts)
-        .order_by(exam.c.day.desc(), exam.c.id)
-    )
-    found: dict[Portion, list[CountingExam]] = {portion: [] for portion in COUNTING_PORTIONS}
-    for row in conn.execute(query):
-        found[Portion(row.portion)].append(CountingExam(exam_id=row.id, day=row.day, source=row.day_source))
-    return found
+def newest_counting(conn: Connection, unit_id: str, portion: Portion, until: date) -> CountingExam | None:
+    """Return the newest exam that counts for a unit up to a day, that of the highest id of several; None without any.
+
+    It is found by the index, however many exams the unit has.
+    """
+    found = _NEWEST.first(conn, {"unit_id": unit_id, "portion": portion.value, "until": until})
+    return None if found is None else CountingExam(exam_id=found[0], day=found[1], source=found[2])
 
 
 def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord]:
@@ -202,3 +199,12 @@ def _with_tuples(row: Row[Any]) -> dict[str, Any]:
         else value
         for name, value in row._asdict().items()
     }
+
+
+_COUNTING = (exam.c.unit_id == bindparam("unit_id"), exam.c.portion == bindparam("portion"), exam.c.counts)
+_NEWEST_DAY = select(func.max(exam.c.day)).where(*_COUNTING, exam.c.day <= bindparam("until")).scalar_subquery()
+_NEWEST = Prepared(
+    select(exam.c.id, exam.c.day, exam.c.day_source)
+    .where(*_COUNTING, exam.c.day == _NEWEST_DAY)
+    .order_by(exam.c.id.desc())
+)

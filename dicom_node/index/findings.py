@@ -4,12 +4,12 @@ Functions work in the caller's transaction. ``since`` leaves out exams that are 
 exam without a day is never left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, update
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.index.tables import conflict, exam, instance, series
@@ -123,35 +123,45 @@ def unattributed_exams(conn: Connection, since: date) -> list[UnattributedExams]
     ]
 
 
-def undated_exams(conn: Connection, unit_id: str) -> tuple[Exams, tuple[str, ...]] | None:
-    """Return a unit's exams that would count had they a day, and what is wrong with their dates; None without any."""
-    query = select(exam.c.id, exam.c.day, exam.c.last_received_at, exam.c.flags).where(
-        exam.c.unit_id == unit_id, exam.c.day.is_(None), exam.c.portion.in_(COUNTING_PORTIONS), ~exam.c.excluded
+def undated_exams(conn: Connection, unit_ids: Collection[str]) -> dict[str, tuple[Exams, tuple[str, ...]]]:
+    """Return by unit the exams that would count had they a day, and what is wrong with their dates."""
+    query = select(exam.c.unit_id, exam.c.id, exam.c.day, exam.c.last_received_at, exam.c.flags).where(
+        exam.c.unit_id.in_(unit_ids),
+        exam.c.day.is_(None),
+        exam.c.portion.in_(COUNTING_PORTIONS),
+        ~exam.c.excluded,
     )
-    rows = conn.execute(query.order_by(exam.c.last_received_at.desc(), exam.c.id)).all()
-    if not rows:
-        return None
-    return _exams(rows), tuple(sorted({flag for row in rows for flag in row.flags}))[:SHOWN]
+    return {
+        unit_id: (_exams(rows), tuple(sorted({flag for row in rows for flag in row.flags}))[:SHOWN])
+        for unit_id, rows in _by_unit(conn, query).items()
+    }
 
 
-def biopsies_on(conn: Connection, unit_id: str, since: date) -> tuple[Exams, tuple[str, ...]] | None:
-    """Return the clinical exams made on a unit and the attachments they were made with; None without any."""
-    query = select(exam.c.id, exam.c.day, exam.c.last_received_at, exam.c.attachments).where(
-        exam.c.unit_id == unit_id, exam.c.portion == Portion.CLINICAL, *_alive(since)
+def biopsies_on(conn: Connection, unit_ids: Collection[str], since: date) -> dict[str, tuple[Exams, tuple[str, ...]]]:
+    """Return by unit the clinical exams made on it and the attachments they were made with."""
+    query = select(exam.c.unit_id, exam.c.id, exam.c.day, exam.c.last_received_at, exam.c.attachments).where(
+        exam.c.unit_id.in_(unit_ids), exam.c.portion == Portion.CLINICAL, *_alive(since)
     )
-    rows = conn.execute(query.order_by(exam.c.last_received_at.desc(), exam.c.id)).all()
-    if not rows:
-        return None
-    return _exams(rows), tuple(sorted({name for row in rows for name in row.attachments}))
+    return {
+        unit_id: (_exams(rows), tuple(sorted({name for row in rows for name in row.attachments})))
+        for unit_id, rows in _by_unit(conn, query).items()
+    }
 
 
-def waiting_for(conn: Connection, unit_id: str, since: date) -> list[str]:
-    """Return the ids of exams that a person could find to be a unit's: without a unit, or of an unclear portion."""
-    # Ids of units are plain words, so their JSON text is themselves between quotes.
-    could_be = and_(exam.c.unit_id == "", cast(exam.c.candidates, Text).contains(f'"{unit_id}"', autoescape=True))
-    unclear = and_(exam.c.unit_id == unit_id, exam.c.portion == Portion.UNCLEAR)
-    query = select(exam.c.id).where(or_(could_be, unclear), exam.c.portion != Portion.NEITHER, *_alive(since))
-    return list(conn.execute(query.order_by(exam.c.last_received_at.desc(), exam.c.id)).scalars())
+def waiting_for(conn: Connection, unit_ids: Collection[str], since: date) -> dict[str, tuple[str, ...]]:
+    """Return by unit the ids of exams that a person could find to be its: without a unit, or of an unclear portion.
+
+    Those received last come first.
+    """
+    could_be = and_(exam.c.unit_id == "", cast(exam.c.candidates, Text) != "[]", exam.c.portion != Portion.NEITHER)
+    unclear = and_(exam.c.unit_id.in_(unit_ids), exam.c.portion == Portion.UNCLEAR)
+    query = select(exam.c.unit_id, exam.c.candidates, exam.c.id).where(or_(could_be, unclear), *_alive(since))
+    wanted = set(unit_ids)
+    found: dict[str, list[str]] = {}
+    for row in conn.execute(query.order_by(exam.c.last_received_at.desc(), exam.c.id)):
+        for unit_id in {row.unit_id} if row.unit_id else wanted.intersection(row.candidates):
+            found.setdefault(unit_id, []).append(row.id)
+    return {unit_id: tuple(ids) for unit_id, ids in found.items()}
 
 
 def conflicts(conn: Connection) -> list[Conflicts]:
@@ -181,9 +191,9 @@ def units_to_review(conn: Connection, quiet_since: datetime) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
-def mark_reviewed(conn: Connection, unit_id: str, quiet_since: datetime, now: datetime) -> None:
-    """Record that a unit was reviewed with its settled exams as they are in this transaction."""
-    conn.execute(update(exam).where(exam.c.unit_id == unit_id, *_settled(quiet_since)).values(reviewed_at=now))
+def mark_reviewed(conn: Connection, unit_ids: Collection[str], quiet_since: datetime, now: datetime) -> None:
+    """Record that units were reviewed with their settled exams as they are in this transaction."""
+    conn.execute(update(exam).where(exam.c.unit_id.in_(unit_ids), *_settled(quiet_since)).values(reviewed_at=now))
 
 
 def _settled(quiet_since: datetime) -> list[ColumnElement[bool]]:
@@ -192,6 +202,14 @@ def _settled(quiet_since: datetime) -> list[ColumnElement[bool]]:
 
 def _alive(since: date) -> list[ColumnElement[bool]]:
     return [~exam.c.excluded, or_(exam.c.day.is_(None), exam.c.day >= since)]
+
+
+def _by_unit(conn: Connection, query: Select[*tuple[Any, ...]]) -> dict[str, list[Any]]:
+    """Return the exams of a query by unit, those received last first."""
+    rows: dict[str, list[Any]] = {}
+    for row in conn.execute(query.order_by(exam.c.last_received_at.desc(), exam.c.id)):
+        rows.setdefault(row.unit_id, []).append(row)
+    return rows
 
 
 def _exams(rows: Sequence[Any]) -> Exams:

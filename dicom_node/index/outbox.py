@@ -43,6 +43,18 @@ class QueuedMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message to queue, with a delivery to each ``(channel, recipient)``."""
+
+    key: str
+    kind: str
+    unit_id: str
+    severity: str
+    alerts: Sequence[tuple[int, str]]
+    recipients: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A row of ``delivery``: one message to one recipient by one channel."""
 
@@ -67,38 +79,36 @@ class Claim:
     deliveries: tuple[Delivery, ...]
 
 
-def queue(
-    conn: Connection,
-    *,
-    key: str,
-    kind: str,
-    unit_id: str,
-    severity: str,
-    alerts: Sequence[tuple[int, str]],
-    recipients: Sequence[tuple[str, str]],
-    now: datetime,
-) -> bool:
-    """Queue a message to each ``(channel, recipient)``; return False, changing nothing, when its key is known."""
-    if conn.execute(select(message.c.id).where(message.c.key == key)).first() is not None:
-        return False
-    told = [[alert_id, stage] for alert_id, stage in alerts]
-    row = message.insert().values(key=key, kind=kind, unit_id=unit_id, severity=severity, alerts=told, created_at=now)
-    message_id = conn.execute(row.returning(message.c.id)).scalar_one()
-    if recipients:
-        conn.execute(
-            delivery.insert(),
-            [
-                {
-                    "message_id": message_id,
-                    "channel": channel,
-                    "recipient": recipient,
-                    "state": PENDING,
-                    "next_attempt_at": now,
-                }
-                for channel, recipient in dict.fromkeys(recipients)
-            ],
-        )
-    return True
+def queue(conn: Connection, messages: Sequence[NewMessage], now: datetime) -> set[str]:
+    """Queue messages, in this order, but for those whose key is known; return the keys of those that were queued."""
+    keys = [each.key for each in messages]
+    known = set(conn.execute(select(message.c.key).where(message.c.key.in_(keys))).scalars())
+    new = {each.key: each for each in messages if each.key not in known}
+    if not new:
+        return set()
+    conn.execute(
+        message.insert(),
+        [
+            {
+                "key": each.key,
+                "kind": each.kind,
+                "unit_id": each.unit_id,
+                "severity": each.severity,
+                "alerts": [[alert_id, stage] for alert_id, stage in each.alerts],
+                "created_at": now,
+            }
+            for each in new.values()
+        ],
+    )
+    rows = conn.execute(select(message.c.key, message.c.id).where(message.c.key.in_(new)).order_by(message.c.id))
+    deliveries = [
+        {"message_id": row.id, "channel": channel, "recipient": recipient, "state": PENDING, "next_attempt_at": now}
+        for row in rows
+        for channel, recipient in dict.fromkeys(new[row.key].recipients)
+    ]
+    if deliveries:
+        conn.execute(delivery.insert(), deliveries)
+    return set(new)
 
 
 def any_pending(conn: Connection) -> bool:

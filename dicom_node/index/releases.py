@@ -3,11 +3,12 @@
 Functions work in the caller's transaction.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, select
 
 from dicom_node.accreditation.standing import Release, ReleaseState
 from dicom_node.index.tables import release
@@ -43,12 +44,13 @@ def insert(conn: Connection, new: ReleaseVersion) -> bool:
     return True
 
 
-def current(conn: Connection, unit_id: str | None = None) -> list[ReleaseVersion]:
-    """Return the version in force of every package, of one unit where it is given, newest release day first."""
-    highest = select(release.c.id, func.max(release.c.version).label("version")).group_by(release.c.id).subquery()
-    query = select(release).join(highest, (release.c.id == highest.c.id) & (release.c.version == highest.c.version))
-    if unit_id is not None:
-        query = query.where(release.c.unit_id == unit_id)
+def current(conn: Connection, unit_ids: Collection[str] | None = None) -> list[ReleaseVersion]:
+    """Return the version in force of every package, of some units where they are given, newest release day first."""
+    later = release.alias("later")
+    newer = exists().where(later.c.id == release.c.id, later.c.version > release.c.version)
+    query = select(release).where(~newer)
+    if unit_ids is not None:
+        query = query.where(release.c.unit_id.in_(unit_ids))
     return _versions(conn, query.order_by(release.c.released_on.desc(), release.c.id))
 
 

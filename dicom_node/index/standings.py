@@ -1,10 +1,10 @@
 """Where each unit stood at the last review. Functions work in the caller's transaction."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import Standing, State
@@ -30,27 +30,34 @@ class SavedStanding:
     reviewed_on: date
 
 
-def save(conn: Connection, unit_id: str, found: Iterable[Standing], reviewed_on: date) -> None:
-    """Put what a review found of a unit in the place of what the one before found."""
-    conn.execute(standing.delete().where(standing.c.unit_id == unit_id))
-    rows = [
-        {
-            "unit_id": unit_id,
-            "portion": each.portion,
-            "state": each.state,
-            "exam_id": each.newest.exam_id if each.newest else "",
-            "exam_day": each.newest.day if each.newest else None,
-            "counts_until": each.counts_until,
-            "last_release": each.last_release,
-            "cutoff": each.cutoff,
-            "days_left": each.days_left,
-            "policy_id": each.policy_id,
-            "reviewed_on": reviewed_on,
-        }
-        for each in found
-    ]
-    if rows:
-        conn.execute(standing.insert(), rows)
+def to_save(found: Standing, reviewed_on: date) -> SavedStanding:
+    """Return what is saved of what a review found."""
+    return SavedStanding(
+        unit_id=found.unit,
+        portion=found.portion,
+        state=found.state,
+        exam_id=found.newest.exam_id if found.newest else "",
+        exam_day=found.newest.day if found.newest else None,
+        counts_until=found.counts_until,
+        last_release=found.last_release,
+        cutoff=found.cutoff,
+        days_left=found.days_left,
+        policy_id=found.policy_id,
+        reviewed_on=reviewed_on,
+    )
+
+
+def save(conn: Connection, rows: Sequence[SavedStanding]) -> None:
+    """Put what a review found, of each unit and portion, in the place of what the one before found."""
+    if not rows:
+        return
+    conn.execute(
+        standing.delete().where(
+            standing.c.unit_id == bindparam("of_unit"), standing.c.portion == bindparam("of_portion")
+        ),
+        [{"of_unit": row.unit_id, "of_portion": row.portion} for row in rows],
+    )
+    conn.execute(standing.insert(), [{name: getattr(row, name) for name in SavedStanding.__slots__} for row in rows])
 
 
 def forget_all_but(conn: Connection, unit_ids: Collection[str]) -> None:
@@ -58,9 +65,11 @@ def forget_all_but(conn: Connection, unit_ids: Collection[str]) -> None:
     conn.execute(standing.delete().where(standing.c.unit_id.not_in(unit_ids)))
 
 
-def read(conn: Connection) -> list[SavedStanding]:
-    """Return every standing, by unit and portion."""
+def read(conn: Connection, unit_ids: Collection[str] | None = None) -> list[SavedStanding]:
+    """Return every standing, or those of some units, by unit and portion."""
     query = select(standing).order_by(standing.c.unit_id, standing.c.portion)
+    if unit_ids is not None:
+        query = query.where(standing.c.unit_id.in_(unit_ids))
     return [
         SavedStanding(**row | {"portion": Portion(row["portion"]), "state": State(row["state"])})
         for row in map(dict, conn.execute(query).mappings())

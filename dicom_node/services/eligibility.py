@@ -9,7 +9,7 @@ from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
 from dicom_node.accreditation.portions import Portion
 from dicom_node.index import exams
 from dicom_node.index.engine import Index
-from dicom_node.services.found import Rules, standings_of
+from dicom_node.services.found import Rules, whats_so
 
 
 def explain_unit(
@@ -28,7 +28,7 @@ def explain_unit(
     unit = rules.registry.units[unit_id]
     wanted = frozenset(portions)
     with index.read() as conn:
-        found = [each for each in standings_of(conn, unit, rules, today) if each.portion in wanted]
+        found = [each for each in whats_so(conn, rules, [unit_id], today)[unit_id].standings if each.portion in wanted]
         return [
             explain(
                 unit,

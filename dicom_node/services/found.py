@@ -4,7 +4,7 @@ A ``Found`` is an alert as it should be, whatever was said before; ``services.re
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -21,8 +21,10 @@ from dicom_node.accreditation.standing import ReleaseState, Standing, State, sta
 from dicom_node.accreditation.units import Registry, Unit
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import counted
-from dicom_node.index import exams, findings, releases
+from dicom_node.index import findings
+from dicom_node.index.alerts import Condition
 from dicom_node.index.findings import Exams
+from dicom_node.services.facts import UnitFacts, read_facts
 
 _LONGEST = 64
 """Characters of a device's own text that are used; the standard allows no longer value (LO, PS3.5 6.2)."""
@@ -43,59 +45,75 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An alert as it should be."""
+class Found(Condition):
+    """An alert as it should be. ``details`` are JSON values; their ``state`` tells how bad it is."""
 
-    key: str
     kind: AlertKind
     severity: Severity
     stage: str
     """What people are to be told of next: the day it began, as ISO text, and a word. A later one is told again."""
-    details: Mapping[str, Any]
-    """What the words are made of, as JSON values; ``state`` tells how bad it is."""
     unit_id: str = ""
     portion: str = ""
 
 
-def standings_of(conn: Connection, unit: Unit, rules: Rules, today: date) -> list[Standing]:
-    """Return where a unit stands in each counting portion."""
-    counting = exams.counting(conn, unit.id)
-    packages = [version.release for version in releases.current(conn, unit.id)]
-    return [
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Where a unit stands in each counting portion, and what needs people there."""
+
+    standings: tuple[Standing, ...] = ()
+    found: tuple[Found, ...] = ()
+
+
+def whats_so(conn: Connection, rules: Rules, unit_ids: Iterable[str], today: date) -> dict[str, Situation]:
+    """Return by unit what is so on the local day ``today``.
+
+    Of "" it is what concerns no known unit; of a unit that is not configured it is nothing.
+    """
+    asked = list(unit_ids)
+    units = [rules.registry.units[unit_id] for unit_id in asked if unit_id in rules.registry.units]
+    facts = read_facts(conn, units, rules.policy, today)
+    situations = {unit_id: Situation() for unit_id in asked}
+    situations |= {unit.id: situation(unit, facts[unit.id], rules, today) for unit in units}
+    if "" in situations:
+        situations[""] = Situation(found=tuple(of_site(conn, rules, today)))
+    return situations
+
+
+def situation(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> Situation:
+    """Work out what is so of a unit from what the index has of it."""
+    standings = tuple(
         standing(
             unit,
             portion,
-            counting[portion],
-            packages,
+            facts.exams[portion],
+            facts.packages,
             rules.policy,
             today=today,
             warn_days=max(rules.ladders[portion]),
         )
         for portion in COUNTING_PORTIONS
-    ]
+    )
+    return Situation(standings=standings, found=tuple(_of_unit(unit, facts, standings, rules, today)))
 
 
-def of_unit(conn: Connection, unit: Unit, standings: Sequence[Standing], rules: Rules, today: date) -> list[Found]:
-    """Return what needs people in one unit."""
+def _of_unit(unit: Unit, facts: UnitFacts, standings: Sequence[Standing], rules: Rules, today: date) -> Iterator[Found]:
+    """Yield what needs people in one unit."""
     if any(each.state is State.RETIRED for each in standings):
-        return []
-    found = [] if unit.applying else _must_apply(conn, unit, rules, today)
+        return
+    if not unit.applying:
+        yield from _must_apply(unit, facts, rules, today)
     for each in standings:
-        found += _eligibility(conn, each, standings, rules, today)
-    undated = findings.undated_exams(conn, unit.id)
-    if undated is not None and unit.applying:
-        several, flags = undated
-        found.append(
-            Found(
-                key=f"undated/{unit.id}",
-                kind=AlertKind.UNDATED,
-                severity=Severity.WARNING,
-                stage=_stage("undated", _week(several.last_received_at)),
-                details={"state": "found", "flags": list(flags)} | _told(several),
-                unit_id=unit.id,
-            )
+        yield from _eligibility(facts, each, standings, rules, today)
+    if facts.undated is not None and unit.applying:
+        several, flags = facts.undated
+        yield Found(
+            key=f"undated/{unit.id}",
+            kind=AlertKind.UNDATED,
+            severity=Severity.WARNING,
+            stage=_stage("undated", _week(several.last_received_at)),
+            details={"state": "found", "flags": list(flags)} | _told(several),
+            unit_id=unit.id,
         )
-    return found
 
 
 def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
@@ -154,7 +172,7 @@ def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
 
 
 def _eligibility(
-    conn: Connection, each: Standing, standings: Sequence[Standing], rules: Rules, today: date
+    facts: UnitFacts, each: Standing, standings: Sequence[Standing], rules: Rules, today: date
 ) -> list[Found]:
     """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use."""
     ladder = rules.ladders[each.portion]
@@ -182,7 +200,7 @@ def _eligibility(
         "window_first": _iso(each.window_first),
         "window_last": _iso(each.window_last),
         "next_on": _iso(following.on if following else None),
-        "also": _also(conn, each, standings, rules, today),
+        "also": _also(facts, each, standings),
     }
     return [
         Found(
@@ -197,14 +215,13 @@ def _eligibility(
     ]
 
 
-def _also(conn: Connection, each: Standing, standings: Iterable[Standing], rules: Rules, today: date) -> list[str]:
+def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> list[str]:
     """Say what is worth knowing beside an alert: the other portion, and exams nobody could place."""
     sentences = [_in_short(other) for other in standings if other.portion is not each.portion]
-    waiting = findings.waiting_for(conn, each.unit, first_day(today, rules.oldest_months))
-    if waiting:
-        shown = ", ".join(waiting[: findings.SHOWN])
+    if facts.waiting:
+        shown = ", ".join(facts.waiting[: findings.SHOWN])
         sentences.append(
-            f"{counted(len(waiting), 'exam')} that nobody could place may be of this unit; look first at {shown} "
+            f"{counted(len(facts.waiting), 'exam')} that nobody could place may be of this unit; look first at {shown} "
             "(dicom-node exams show EXAM)."
         )
     return [sentence for sentence in sentences if sentence]
@@ -223,22 +240,21 @@ def _in_short(each: Standing) -> str:
     return ""
 
 
-def _must_apply(conn: Connection, unit: Unit, rules: Rules, today: date) -> list[Found]:
+def _must_apply(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> list[Found]:
     """Return the finding that a unit outside the accreditation is used for biopsies, or has what it takes."""
-    biopsies = findings.biopsies_on(conn, unit.id, first_day(today, rules.oldest_months))
     assigned = {
         attachment.id
         for attachment in rules.registry.attachments.values()
         if any(each.unit == unit.id and each.covers(today) for each in attachment.assignments)
     }
-    if biopsies is None and not assigned:
+    if facts.biopsies is None and not assigned:
         return []
     details: dict[str, Any] = {"rule": _accredited_rule(rules.policy)}
-    if biopsies is None:
+    if facts.biopsies is None:
         stage, severity = _stage("assigned"), Severity.WARNING
         details |= {"state": "assigned", "attachments": sorted(assigned)}
     else:
-        several, attachments = biopsies
+        several, attachments = facts.biopsies
         stage, severity = _stage("seen", _week(several.last_received_at)), Severity.CRITICAL
         details |= {"state": "seen", "attachments": sorted(assigned | set(attachments))} | _told(several)
     return [

@@ -12,9 +12,9 @@ from dicom_node.alerts.render import Message, render
 from dicom_node.index import alerts
 from dicom_node.index.alerts import FIRING, Alert
 from dicom_node.index.engine import Index
-from dicom_node.services.found import Found, Rules
+from dicom_node.services.found import Found, Rules, whats_so
 from dicom_node.services.notices import item_found, unit_notice
-from dicom_node.services.review import compare, recipients_of, whats_so
+from dicom_node.services.review import compare, recipients_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,10 @@ def _due(
     conn: Connection, rules: Rules, unit_id: str, on: date, today: date
 ) -> tuple[Sequence[Found], dict[str, Alert]]:
     """Return what would be told on a day, and the alerts there are."""
-    known = {alert.key: alert for alert in alerts.list_alerts(conn, state=FIRING, unit_id=unit_id)}
-    _, found = whats_so(conn, rules, unit_id, on)
-    due = compare(found, list(known.values()), on).due
+    known = {alert.key: alert for alert in alerts.list_alerts(conn, state=FIRING, unit_ids=[unit_id])}
+    due = compare(whats_so(conn, rules, [unit_id], on)[unit_id].found, list(known.values()), on).due
     if on > today:
-        _, before = whats_so(conn, rules, unit_id, on - timedelta(days=1))
+        before = whats_so(conn, rules, [unit_id], on - timedelta(days=1))[unit_id].found
         told_before = {(each.key, each.stage) for each in before}
         due = tuple(each for each in due if (each.key, each.stage) not in told_before)
     return due, known

@@ -49,7 +49,7 @@ class Releases:
                 f"there is no unit {unit_id!a}; the units are {', '.join(sorted(self._units)) or 'none'}"
             )
         with self._index.read() as conn:
-            known = [each for each in releases.current(conn, unit_id) if each.state is not ReleaseState.CLOSED]
+            known = [each for each in releases.current(conn, [unit_id]) if each.state is not ReleaseState.CLOSED]
         if any(each.released_on == released_on for each in known):
             raise OperatorError(f"a testing package of {unit_id} released on {released_on} is recorded already")
         new = ReleaseVersion(
@@ -98,7 +98,7 @@ class Releases:
     def in_force(self, unit_id: str | None = None) -> list[ReleaseVersion]:
         """Return the version in force of every package, newest release day first."""
         with self._index.read() as conn:
-            return releases.current(conn, unit_id)
+            return releases.current(conn, None if unit_id is None else [unit_id])
 
     def history(self, release_id: str) -> list[ReleaseVersion]:
         """Return every version of a package, oldest first. Raises OperatorError."""

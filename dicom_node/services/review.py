@@ -2,17 +2,18 @@
 
 What is due is worked out from the index at each run and held against the alert rows, so a run that was missed loses
 nothing and a run too many sends nothing. The alerts of a unit, its standings and its message are saved in one
-transaction, one message for a unit and review. Sending is ``services.dispatch``.
+transaction, that of some other units too; one message for a unit and review. Sending is ``services.dispatch``.
 """
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import Connection
 
+from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.reminders import Severity
 from dicom_node.accreditation.standing import Standing
 from dicom_node.alerts.channels import Channel
@@ -20,8 +21,11 @@ from dicom_node.alerts.notice import URGENCY, AlertKind, NoticeKind
 from dicom_node.index import alerts, findings, outbox, standings, state
 from dicom_node.index.alerts import FIRING, RESOLVED, Alert
 from dicom_node.index.engine import Index
+from dicom_node.index.outbox import NewMessage
+from dicom_node.index.standings import SavedStanding
 from dicom_node.logs import get_logger
-from dicom_node.services.found import Found, Rules, of_site, of_unit, standings_of
+from dicom_node.services.facts import AT_ONCE, UnitFacts, read_facts
+from dicom_node.services.found import Found, Rules, Situation, of_site, situation
 from dicom_node.services.solutions import solution
 
 log = get_logger(__name__)
@@ -79,15 +83,15 @@ def review(
     exams that got nothing after it are marked as reviewed.
     """
     with index.read() as conn:
-        alerting = {alert.unit_id for alert in alerts.list_alerts(conn, state=FIRING)}
+        alerting = alerts.units_with_alerts(conn)
         request = state.get(conn, REVIEW_WANTED)
-    wanted = {*rules.registry.units, *alerting, ""} if unit_ids is None else set(unit_ids)
-    results = []
-    for unit_id in sorted(wanted):
-        with index.write() as conn:
-            results.append(_review_unit(conn, rules, channels, unit_id, today=today, now=now))
-            if quiet_since is not None:
-                findings.mark_reviewed(conn, unit_id, quiet_since, now)
+    wanted = sorted({*rules.registry.units, *alerting, ""} if unit_ids is None else set(unit_ids))
+    results = [
+        _review_some(
+            index, rules, channels, wanted[start : start + AT_ONCE], today=today, now=now, quiet_since=quiet_since
+        )
+        for start in range(0, len(wanted), AT_ONCE)
+    ]
     queued = [key for result in results for key in result.queued]
     if unit_ids is None:
         with index.write() as conn:
@@ -152,17 +156,6 @@ def is_review_wanted(conn: Connection) -> bool:
     return state.get(conn, REVIEW_WANTED) is not None
 
 
-def whats_so(conn: Connection, rules: Rules, unit_id: str, today: date) -> tuple[list[Standing], list[Found]]:
-    """Return where a unit stands and what needs people there; of "" and of a unit that is not configured: nothing."""
-    if unit_id == "":
-        return [], of_site(conn, rules, today)
-    unit = rules.registry.units.get(unit_id)
-    if unit is None:
-        return [], []
-    found = standings_of(conn, unit, rules, today)
-    return found, of_unit(conn, unit, found, rules, today)
-
-
 def compare(found: Sequence[Found], firing: Sequence[Alert], today: date) -> Comparison:
     """Hold what is found in one unit against the alerts that fire there."""
     known = {alert.key: alert for alert in firing}
@@ -193,87 +186,158 @@ def recipients_of(channels: Sequence[Channel], severity: Severity) -> list[tuple
     ]
 
 
-def _review_unit(
-    conn: Connection, rules: Rules, channels: Sequence[Channel], unit_id: str, *, today: date, now: datetime
-) -> ReviewResult:
-    stand, found = whats_so(conn, rules, unit_id, today)
-    firing = alerts.list_alerts(conn, state=FIRING, unit_id=unit_id)
-    compared = compare(found, firing, today)
-    rows = {
-        each.key: alerts.raise_alert(
-            conn,
-            key=each.key,
-            kind=each.kind,
-            unit_id=unit_id,
-            portion=each.portion,
-            severity=each.severity,
-            details=each.details,
-            now=now,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """All that a review of some units depends on; what is equal makes for an equal review."""
+
+    facts: Mapping[str, UnitFacts]
+    site: tuple[Found, ...]
+    """What concerns no known unit."""
+    firing: Mapping[str, Alert]
+    saved: Mapping[tuple[str, Portion], SavedStanding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a review makes of one unit."""
+
+    unit_id: str
+    so: Situation
+    compared: Comparison
+    standings: tuple[SavedStanding, ...]
+    """Those that differ from what is saved."""
+
+    def is_idle(self, firing: Mapping[str, Alert]) -> bool:
+        """Tell whether there is nothing to save and nothing to say."""
+        return not (
+            self.standings
+            or self.compared.due
+            or self.compared.over
+            or any(each.differs(firing) for each in self.so.found)
         )
-        for each in found
-    }
-    for alert in compared.over:
-        alerts.resolve_alert(conn, alert.id, solution=solution(alert, stand), now=now)
-    if unit_id in rules.registry.units:
-        standings.save(conn, unit_id, stand, today)
-    known = {alert.key for alert in firing}
+
+
+def _review_some(
+    index: Index,
+    rules: Rules,
+    channels: Sequence[Channel],
+    unit_ids: Sequence[str],
+    *,
+    today: date,
+    now: datetime,
+    quiet_since: datetime | None,
+) -> ReviewResult:
+    """Review a few units, all that comes of it in one transaction.
+
+    Reading and working out takes longer than saving, and whoever stores waits for the write lock: so it is held for
+    saving alone, and for a second look, because only what is still so may be saved.
+    """
+    with index.read() as conn:
+        seen = _look(conn, rules, unit_ids, today)
+    plans = _work_out(seen, rules, unit_ids, today)
+    queued: list[str] = []
+    if quiet_since is not None or not all(plan.is_idle(seen.firing) for plan in plans):
+        with index.write() as conn:
+            again = _look(conn, rules, unit_ids, today)
+            if again != seen:
+                seen, plans = again, _work_out(again, rules, unit_ids, today)
+            queued = _save(conn, channels, seen, plans, now=now)
+            if quiet_since is not None:
+                findings.mark_reviewed(conn, unit_ids, quiet_since, now)
     return ReviewResult(
-        standings=tuple(stand),
-        opened=tuple(key for key in rows if key not in known),
-        resolved=tuple(alert.key for alert in compared.over),
-        queued=tuple(_queue_message(conn, channels, unit_id, compared, rows, now=now)),
+        standings=tuple(each for plan in plans for each in plan.so.standings),
+        opened=tuple(each.key for plan in plans for each in plan.so.found if each.key not in seen.firing),
+        resolved=tuple(alert.key for plan in plans for alert in plan.compared.over),
+        queued=tuple(queued),
     )
 
 
-def _queue_message(
-    conn: Connection,
-    channels: Sequence[Channel],
-    unit_id: str,
-    compared: Comparison,
-    rows: dict[str, Alert],
-    *,
-    now: datetime,
+def _look(conn: Connection, rules: Rules, unit_ids: Sequence[str], today: date) -> _Seen:
+    units = [rules.registry.units[unit_id] for unit_id in unit_ids if unit_id in rules.registry.units]
+    return _Seen(
+        facts=read_facts(conn, units, rules.policy, today),
+        site=tuple(of_site(conn, rules, today)) if "" in unit_ids else (),
+        firing={alert.key: alert for alert in alerts.list_alerts(conn, state=FIRING, unit_ids=unit_ids)},
+        saved={(each.unit_id, each.portion): each for each in standings.read(conn, unit_ids)},
+    )
+
+
+def _work_out(seen: _Seen, rules: Rules, unit_ids: Sequence[str], today: date) -> list[_Plan]:
+    firing: dict[str, list[Alert]] = {}
+    for alert in seen.firing.values():
+        firing.setdefault(alert.unit_id, []).append(alert)
+    plans = []
+    for unit_id in unit_ids:
+        so = Situation(found=seen.site if unit_id == "" else ())
+        if unit_id in seen.facts:
+            so = situation(rules.registry.units[unit_id], seen.facts[unit_id], rules, today)
+        rows = (standings.to_save(each, today) for each in so.standings)
+        plans.append(
+            _Plan(
+                unit_id=unit_id,
+                so=so,
+                compared=compare(so.found, firing.get(unit_id, ()), today),
+                standings=tuple(row for row in rows if row != seen.saved.get((unit_id, row.portion))),
+            )
+        )
+    return plans
+
+
+def _save(
+    conn: Connection, channels: Sequence[Channel], seen: _Seen, plans: Sequence[_Plan], *, now: datetime
 ) -> list[str]:
-    """Queue one message with all that people must be told of a unit; returns its key, nothing when there is no news."""
-    due = [(rows[each.key], each.stage) for each in compared.due]
-    told = due + [(alert, RESOLVED) for alert in compared.good_news]
+    """Save alerts, standings and messages; returns the keys of the messages that were queued."""
+    rows = alerts.raise_alerts(conn, [each for plan in plans for each in plan.so.found], seen.firing, now)
+    for plan in plans:
+        for alert in plan.compared.over:
+            alerts.resolve_alert(conn, alert, solution=solution(alert, plan.so.standings), now=now)
+    standings.save(conn, [row for plan in plans for row in plan.standings])
+    news = [each for plan in plans if (each := _message(channels, plan, rows)) is not None]
+    queued = outbox.queue(conn, news, now) if news else set()
+    alerts.note_stages(
+        conn,
+        [
+            (alert_id, stage)
+            for each in news
+            if each.key in queued
+            for alert_id, stage in each.alerts
+            if stage != RESOLVED
+        ],
+    )
+    return [each.key for each in news if each.key in queued]
+
+
+def _message(channels: Sequence[Channel], plan: _Plan, rows: Mapping[str, Alert]) -> NewMessage | None:
+    """Return one message with all that people must be told of a unit, None when there is no news."""
+    due = [(rows[each.key], each.stage) for each in plan.compared.due]
+    told = due + [(alert, RESOLVED) for alert in plan.compared.good_news]
     if not told:
-        return []
+        return None
     kind = NoticeKind.FIRING if due else NoticeKind.RESOLVED
     severity = max((Severity(alert.severity) for alert, _ in due or told), key=URGENCY.index)
-    key = message_key(kind, unit_id, told)
-    is_new = outbox.queue(
-        conn,
-        key=key,
+    return NewMessage(
+        key=message_key(kind, plan.unit_id, told),
         kind=kind,
-        unit_id=unit_id,
+        unit_id=plan.unit_id,
         severity=severity,
         alerts=[(alert.id, stage) for alert, stage in told],
         recipients=recipients_of(channels, severity),
-        now=now,
     )
-    if not is_new:
-        return []
-    for alert, stage in due:
-        alerts.note_stage(conn, alert.id, stage)
-    return [key]
 
 
 def _queue_digest(conn: Connection, channels: Sequence[Channel], digest: str, today: date, now: datetime) -> list[str]:
     if digest == "off":
         return []
     key = digest_key(digest, today)
-    is_new = outbox.queue(
-        conn,
+    message = NewMessage(
         key=key,
         kind=NoticeKind.DIGEST,
         unit_id="",
         severity=Severity.INFO,
         alerts=(),
         recipients=recipients_of(channels, Severity.INFO),
-        now=now,
     )
-    return [key] if is_new else []
+    return sorted(outbox.queue(conn, [message], now))
 
 
 def digest_key(digest: str, today: date) -> str:

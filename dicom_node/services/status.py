@@ -1,6 +1,6 @@
 """Where everything stands at this moment: worked out fresh for today, whatever the last review saved."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -15,9 +15,9 @@ from dicom_node.index import alerts, conflicts, exams, outbox
 from dicom_node.index.alerts import FIRING, Silence
 from dicom_node.index.engine import Index
 from dicom_node.index.outbox import Delivery
-from dicom_node.services.found import Found, Rules
+from dicom_node.services.found import Found, Rules, whats_so
 from dicom_node.services.notices import item_found
-from dicom_node.services.review import last_review, whats_so
+from dicom_node.services.review import last_review
 
 _RECENT = timedelta(weeks=1)
 """How long a message that was refused for good is still counted."""
@@ -90,29 +90,26 @@ def read_status(
     Raises DatabaseError.
     """
     units = [unit for unit in rules.registry.units.values() if unit_ids is None or unit.id in unit_ids]
+    labels = {unit.id: unit.label for unit in rules.registry.units.values()}
     with index.read() as conn:
         received = exams.last_received(conn)
         silences = alerts.silences(conn, today)
-        several, concerns = [], []
-        for unit in units:
-            standings, found = whats_so(conn, rules, unit.id, today)
-            several.append(
-                UnitStatus(
-                    unit=unit,
-                    standings=tuple(standings),
-                    last_received_at=received.get(unit.id),
-                    silence=silences.get(unit.id),
-                )
-            )
-            concerns += [_concern(each, rules, today) for each in found]
-        if unit_ids is None:
-            concerns += [_concern(each, rules, today) for each in whats_so(conn, rules, "", today)[1]]
+        asked = [unit.id for unit in units] + ([""] if unit_ids is None else [])
+        so = whats_so(conn, rules, asked, today)
         firing = alerts.list_alerts(conn, state=FIRING)
         return Status(
             today=today,
             last_review_at=last_review(conn),
-            units=tuple(several),
-            concerns=tuple(concerns),
+            units=tuple(
+                UnitStatus(
+                    unit=unit,
+                    standings=so[unit.id].standings,
+                    last_received_at=received.get(unit.id),
+                    silence=silences.get(unit.id),
+                )
+                for unit in units
+            ),
+            concerns=tuple(_concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
             unattributed=len(exams.unattributed(conn, first_day(today, rules.oldest_months))),
             undated=len(exams.undated(conn)),
             conflicts=sum(each.waits for each in conflicts.conflicts(conn)),
@@ -134,8 +131,7 @@ def read_storage(archive: LocalArchive) -> Storage:
     return Storage(free_bytes=free, problem="")
 
 
-def _concern(found: Found, rules: Rules, today: date) -> Concern:
-    labels = {unit.id: unit.label for unit in rules.registry.units.values()}
+def _concern(found: Found, labels: Mapping[str, str], today: date) -> Concern:
     label = labels.get(found.unit_id, found.unit_id)
     about = About(item=item_found(found, None, labels), unit_id=found.unit_id, unit_label=label, today=today)
     return Concern(found=found, words=firing_words(about))

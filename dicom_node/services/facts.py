@@ -1,0 +1,71 @@
+"""What the index has of units, as far as their standings and what needs people there depend on it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection
+
+from dicom_node.accreditation.months import first_day
+from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.standing import CountingExam, Release, deciding_days
+from dicom_node.accreditation.units import Unit
+from dicom_node.index import exams, findings, releases
+from dicom_node.index.findings import Exams
+
+AT_ONCE = 250
+"""Units that are read together: few statements for many units, and none that takes long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFacts:
+    """What there is of one unit. Equal facts make for equal standings and findings on one day."""
+
+    exams: Mapping[Portion, tuple[CountingExam, ...]]
+    """Of the exams that count those that a standing depends on."""
+    packages: tuple[Release, ...]
+    undated: tuple[Exams, tuple[str, ...]] | None
+    """Exams that would count had they a day, and what is wrong with their dates."""
+    biopsies: tuple[Exams, tuple[str, ...]] | None
+    """Clinical exams on a unit that is not applying, and their attachments."""
+    waiting: tuple[str, ...]
+    """Ids of exams that a person could find to be the unit's."""
+
+
+def read_facts(conn: Connection, units: Iterable[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
+    """Read the facts of units for the local day ``today``, by unit."""
+    found: dict[str, UnitFacts] = {}
+    several = list(units)
+    for start in range(0, len(several), AT_ONCE):
+        found |= _read(conn, several[start : start + AT_ONCE], policy, today)
+    return found
+
+
+def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
+    since = first_day(today, max(policy.months.values()))
+    unit_ids = [unit.id for unit in units]
+    packages: dict[str, list[Release]] = {}
+    for version in releases.current(conn, unit_ids):
+        packages.setdefault(version.unit_id, []).append(version.release)
+    undated = findings.undated_exams(conn, unit_ids)
+    biopsies = findings.biopsies_on(conn, [unit.id for unit in units if not unit.applying], since)
+    waiting = findings.waiting_for(conn, unit_ids, since)
+    return {
+        unit_id: UnitFacts(
+            exams={
+                portion: _newest(conn, unit_id, portion, deciding_days(packages.get(unit_id, ()), months, today))
+                for portion, months in policy.months.items()
+            },
+            packages=tuple(packages.get(unit_id, ())),
+            undated=undated.get(unit_id),
+            biopsies=biopsies.get(unit_id),
+            waiting=waiting.get(unit_id, ()),
+        )
+        for unit_id in unit_ids
+    }
+
+
+def _newest(conn: Connection, unit_id: str, portion: Portion, days: set[date]) -> tuple[CountingExam, ...]:
+    found = (exams.newest_counting(conn, unit_id, portion, until) for until in sorted(days))
+    return tuple(each for each in found if each is not None)
