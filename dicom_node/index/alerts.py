@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import alert, silence
@@ -82,7 +82,7 @@ def list_alerts(conn: Connection, *, state: str | None = None, unit_ids: Collect
         query = query.where(alert.c.state == state)
     if unit_ids is not None:
         query = query.where(alert.c.unit_id.in_(unit_ids))
-    return [Alert(**row) for row in conn.execute(query).mappings()]
+    return _alerts(conn, query)
 
 
 def units_with_alerts(conn: Connection) -> set[str]:
@@ -92,14 +92,18 @@ def units_with_alerts(conn: Connection) -> set[str]:
 
 def alerts_of(conn: Connection, alert_ids: list[int]) -> list[Alert]:
     """Return the alerts of these ids, in the order of the ids given; unknown ids are left out."""
-    query = select(alert).where(alert.c.id.in_(alert_ids))
-    rows = {row.id: Alert(**row) for row in conn.execute(query).mappings()}
+    rows = {row.id: row for row in _alerts(conn, select(alert).where(alert.c.id.in_(alert_ids)))}
     return [rows[alert_id] for alert_id in alert_ids if alert_id in rows]
 
 
 def alerts_by_key(conn: Connection, keys: list[str]) -> dict[str, Alert]:
     """Return the alerts of these keys, whatever their state."""
-    return {row.key: Alert(**row) for row in conn.execute(select(alert).where(alert.c.key.in_(keys))).mappings()}
+    return {row.key: row for row in _alerts(conn, select(alert).where(alert.c.key.in_(keys)))}
+
+
+def _alerts(conn: Connection, query: Select[*tuple[Any, ...]]) -> list[Alert]:
+    names = alert.c.keys()
+    return [Alert(**dict(zip(names, row, strict=True))) for row in conn.execute(query)]
 
 
 def raise_alerts(

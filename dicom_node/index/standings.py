@@ -70,7 +70,6 @@ def read(conn: Connection, unit_ids: Collection[str] | None = None) -> list[Save
     query = select(standing).order_by(standing.c.unit_id, standing.c.portion)
     if unit_ids is not None:
         query = query.where(standing.c.unit_id.in_(unit_ids))
-    return [
-        SavedStanding(**row | {"portion": Portion(row["portion"]), "state": State(row["state"])})
-        for row in map(dict, conn.execute(query).mappings())
-    ]
+    names = standing.c.keys()
+    rows = (dict(zip(names, row, strict=True)) for row in conn.execute(query))
+    return [SavedStanding(**row | {"portion": Portion(row["portion"]), "state": State(row["state"])}) for row in rows]

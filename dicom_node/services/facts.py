@@ -14,7 +14,7 @@ from dicom_node.accreditation.units import Unit
 from dicom_node.index import exams, findings, releases
 from dicom_node.index.findings import Exams
 
-AT_ONCE = 250
+AT_ONCE = 100
 """Units that are read together: few statements for many units, and none that takes long."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dicom_node.index import alerts, outbox
 from dicom_node.index.engine import Index, open_index
-from dicom_node.index.outbox import Claim
+from dicom_node.index.outbox import Claim, NewMessage
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
@@ -29,16 +29,15 @@ def queue(
     now: datetime = NOW,
 ) -> bool:
     with index.write() as conn:
-        return outbox.queue(
-            conn,
+        new = NewMessage(
             key=key,
             kind=kind,
             unit_id=unit_id,
             severity=severity,
             alerts=[(alert_id, "d14") for alert_id in alert_ids],
             recipients=recipients,
-            now=now,
         )
+        return outbox.queue(conn, [new], now) == {key}
 
 
 def claim(index: Index, now: datetime = NOW, *, channel: str = "ops-mail", urgent_only: bool = False) -> Claim | None:
@@ -60,9 +59,8 @@ def test_a_message_is_queued_once_for_its_key(index: Index) -> None:
 def test_what_is_queued_in_a_transaction_that_fails_is_not_there(index: Index) -> None:
     def fail() -> None:
         with index.write() as conn:
-            outbox.queue(
-                conn, key="k", kind="firing", unit_id="", severity="info", alerts=(), recipients=[("c", "")], now=NOW
-            )
+            new = NewMessage(key="k", kind="firing", unit_id="", severity="info", alerts=(), recipients=[("c", "")])
+            assert outbox.queue(conn, [new], NOW) == {"k"}
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

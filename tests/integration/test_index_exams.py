@@ -242,12 +242,18 @@ def test_sqlite_and_postgres_hold_the_same(
     assert [sqlite_index.record(entry) for entry in entries] == [postgres_index.record(entry) for entry in entries]
     assert contents(sqlite_index) == contents(postgres_index)
     answers = []
+    days = [DAY + timedelta(days=number) for number in range(-3, 4)]
     for index in both:
         with index.read() as conn:
             answers.append(
                 (
                     [exams.of_unit(conn, unit) for unit in ("", "a", "b")],
-                    [exams.counting(conn, unit) for unit in ("", "a", "b")],
+                    [
+                        exams.newest_counting(conn, unit, each, day)
+                        for unit in ("a", "b")
+                        for each in Portion
+                        for day in days
+                    ],
                     findings.units_to_review(conn, NOON + timedelta(seconds=1)),
                     (exams.unattributed(conn), exams.undated(conn), exams.listed(conn), exams.last_received(conn)),
                     [exams.instances_of(conn, "1.1", unit) for unit in ("", "a", "b")],
@@ -262,7 +268,7 @@ def test_an_exam_that_changes_waits_for_a_review_again(index: Index) -> None:
     quiet = NOON + timedelta(hours=1)
     with index.write() as conn:
         assert findings.units_to_review(conn, quiet) == ["upright_a"]
-        findings.mark_reviewed(conn, "upright_a", quiet, quiet)
+        findings.mark_reviewed(conn, ["upright_a"], quiet, quiet)
         assert findings.units_to_review(conn, quiet) == []
     index.record(make_entry(derivation=make_derivation(portion=None), seconds=60))
     index.record(make_entry(derivation=make_derivation(day=DAY), seconds=60))
@@ -294,17 +300,20 @@ def test_counting_exams_come_newest_first_by_portion(index: Index) -> None:
         index.record(
             make_entry(study_uid=study_uid, series_uid=study_uid, derivation=make_derivation(portion=portion, day=day))
         )
+    days = [DAY + timedelta(days=number) for number in range(-1, 3)]
     with index.read() as conn:
-        found = exams.counting(conn, "upright_a")
+        clinical, phantom = (
+            {until: exams.newest_counting(conn, "upright_a", portion, until) for until in days}
+            for portion in (Portion.CLINICAL, Portion.PHANTOM)
+        )
         everything = exams.of_unit(conn, "upright_a")
     ids = {study_uid: exams.exam_id(study_uid, "upright_a") for study_uid in ("1.1", "1.2", "1.3")}
-    assert found == {
-        Portion.CLINICAL: [
-            CountingExam(exam_id=ids["1.2"], day=DAY + timedelta(days=1), source="AcquisitionDate"),
-            CountingExam(exam_id=ids["1.1"], day=DAY, source="AcquisitionDate"),
-        ],
-        Portion.PHANTOM: [CountingExam(exam_id=ids["1.3"], day=DAY, source="AcquisitionDate")],
-    }
+    of_day, of_next, of_phantom = (
+        CountingExam(exam_id=ids[study_uid], day=DAY + timedelta(days=days), source="AcquisitionDate")
+        for study_uid, days in (("1.1", 0), ("1.2", 1), ("1.3", 0))
+    )
+    assert list(clinical.values()) == [None, of_day, of_next, of_next]
+    assert list(phantom.values()) == [None, of_phantom, of_phantom, of_phantom]
     assert everything[-1].why_not == "undated: no date"
     assert {each.why_not for each in everything if each.portion is Portion.NEITHER} == {"neither: biopsy stage"}
     assert {each.why_not for each in everything if each.counts} == {""}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, ReleaseState, Standing, State
@@ -32,7 +32,7 @@ def test_the_highest_version_of_a_package_holds(index: Index) -> None:
         assert all(releases.insert(conn, each) for each in (amended, PACKAGE, older, other))
         assert not releases.insert(conn, replace(amended, note="again"))
     with index.read() as conn:
-        assert releases.current(conn, "upright_a") == [amended, older]
+        assert releases.current(conn, ["upright_a"]) == [amended, older]
         assert releases.current(conn) == [amended, other, older]
         assert releases.history(conn, "r1") == [PACKAGE, amended]
         assert releases.history(conn, "none") == []
@@ -47,15 +47,17 @@ def _standing(unit: str, portion: Portion, exam: CountingExam | None) -> Standin
     )  # fmt: skip
 
 
+def _save(conn: Connection, *found: Standing) -> None:
+    standings.save(conn, [standings.to_save(each, NOON.date()) for each in found])
+
+
 def test_a_review_takes_the_place_of_the_one_before(index: Index) -> None:
     seen = CountingExam(exam_id="abc", day=date(2026, 6, 8), source="AcquisitionDate")
     with index.write() as conn:
-        standings.save(
-            conn, "a", [_standing("a", portion, seen) for portion in (Portion.PHANTOM, Portion.CLINICAL)], NOON.date()
-        )
-        standings.save(conn, "b", [_standing("b", Portion.CLINICAL, None)], NOON.date())
-        standings.save(conn, "a", [_standing("a", Portion.CLINICAL, seen)], NOON.date())
-        of_a, of_b = standings.read(conn)
+        _save(conn, _standing("a", Portion.PHANTOM, seen), _standing("a", Portion.CLINICAL, None))
+        _save(conn, _standing("b", Portion.CLINICAL, None), _standing("a", Portion.CLINICAL, seen))
+        of_a, phantom_of_a, of_b = standings.read(conn)
+        assert standings.read(conn, ["a", "c"]) == [of_a, phantom_of_a]
         assert (of_a.unit_id, of_a.portion, of_a.state, of_a.exam_id) == ("a", Portion.CLINICAL, State.NEARING, "abc")
         assert (of_a.exam_day, of_a.cutoff, of_a.days_left) == (date(2026, 6, 8), date(2026, 12, 8), 15)
         assert (of_b.state, of_b.exam_id, of_b.exam_day) == (State.MISSING, "", None)
@@ -88,7 +90,7 @@ def test_beginning_anew_keeps_what_no_file_tells(index: Index) -> None:
     index.record(make_entry(derivation=make_derivation(portion=None), rejected_uids=("1.2",)))
     kept = {"decision", "release", "node_state"}
     with index.write() as conn:
-        standings.save(conn, "a", [_standing("a", Portion.CLINICAL, None)], NOON.date())
+        _save(conn, _standing("a", Portion.CLINICAL, None))
         releases.insert(conn, PACKAGE)
         state.put(conn, "archive_id", "one")
         decisions.insert(conn, EXCLUSION)

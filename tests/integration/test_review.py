@@ -1,16 +1,19 @@
 """The review on real databases: what becomes an alert, what is told, and what is told only once."""
 
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.reminders import Severity
 from dicom_node.accreditation.standing import ReleaseState, State
 from dicom_node.errors import OperatorError
 from dicom_node.index import alerts, outbox, standings
-from dicom_node.index.alerts import FIRING, RESOLVED, Alert
+from dicom_node.index.alerts import FIRING, RESOLVED, Alert, Condition
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
 from dicom_node.index.releases import insert as insert_release
@@ -155,10 +158,11 @@ class TestResolving:
     def test_what_nobody_was_told_of_is_resolved_in_silence(self, with_exams: Index) -> None:
         rules = make_rules()
         with with_exams.write() as conn:
-            alerts.raise_alert(
-                conn, key=KEY, kind="eligibility", unit_id="upright_a", portion="clinical", severity="info",
-                details={"state": "nearing", "exam_day": "2026-06-08"}, now=morning(FOURTEEN_BEFORE),
+            untold = Condition(
+                key=KEY, kind="eligibility", unit_id="upright_a", portion="clinical", severity="info",
+                details={"state": "nearing", "exam_day": "2026-06-08"},
             )  # fmt: skip
+            alerts.raise_alerts(conn, [untold], {}, morning(FOURTEEN_BEFORE))
             add_exam(conn, date(2026, 11, 25))
         assert review_on(with_exams, rules, [FakeChannel()], date(2026, 11, 26)).queued == ()
 
@@ -253,10 +257,10 @@ class TestAcknowledging:
 
     def test_a_resolved_or_unknown_alert_cannot_be_acknowledged(self, with_exams: Index) -> None:
         review_on(with_exams, make_rules(), [FakeChannel()], FOURTEEN_BEFORE)
-        alert_id = firing(with_exams)[KEY].id
+        alert = firing(with_exams)[KEY]
         with with_exams.write() as conn:
-            alerts.resolve_alert(conn, alert_id, solution={}, now=morning(FOURTEEN_BEFORE))
-        for unknown in (alert_id, 4711):
+            alerts.resolve_alert(conn, alert, solution={}, now=morning(FOURTEEN_BEFORE))
+        for unknown in (alert.id, 4711):
             with with_exams.write() as conn, pytest.raises(OperatorError):
                 alerts.acknowledge(conn, unknown, by="synthetic", note="", until=None, now=morning(FOURTEEN_BEFORE))
 
@@ -443,6 +447,68 @@ class TestSettledExams:
         assert messages(index) == [("firing", "upright_a")]
         with index.read() as conn:
             assert conn.execute(select(func.count()).where(exam.c.reviewed_at.is_(None))).scalar_one() == 0
+
+
+class TestGroupsOfUnits:
+    """Units are read and saved in groups, and read without the lock that whoever stores waits for."""
+
+    UNITS = tuple(f"unit{number}" for number in range(5))
+
+    @pytest.fixture
+    def many(self, index: Index) -> Index:
+        with index.write() as conn:
+            for number, unit_id in enumerate(self.UNITS):
+                add_exam(conn, EXAM_DAY + timedelta(days=3 * number), unit_id=unit_id)
+                add_exam(conn, None, unit_id=unit_id)
+            add_exam(conn, EXAM_DAY, unit_id="", candidates=["unit1", "unit4"])
+        return index
+
+    def test_units_of_several_groups_are_told_of_as_one_by_one(
+        self, many: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rules = make_rules(*(make_unit(unit_id) for unit_id in self.UNITS))
+        monkeypatch.setattr("dicom_node.services.review.AT_ONCE", 4)
+        monkeypatch.setattr("dicom_node.services.facts.AT_ONCE", 3)
+        result = review_on(many, rules, [FakeChannel()], FOURTEEN_BEFORE)
+        assert [each.unit for each in result.standings] == [unit_id for unit_id in self.UNITS for _ in range(2)]
+        assert [unit_id for _, unit_id in messages(many)] == ["", *self.UNITS]
+        assert len(result.opened) == len(set(result.opened)) == 1 + 3 * len(self.UNITS)
+        named = {alert.unit_id for alert in firing(many).values() if "nobody could place" in str(alert.details)}
+        assert named == {"unit1", "unit4"}
+        again = [review_on(many, rules, [FakeChannel()], FOURTEEN_BEFORE, unit_ids=[each]) for each in self.UNITS]
+        assert [(each.opened, each.resolved, each.queued) for each in again] == [((), (), ())] * len(self.UNITS)
+
+    def test_what_comes_between_the_look_and_the_saving_counts(
+        self, with_exams: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = with_exams.write
+
+        @contextlib.contextmanager
+        def write_after_an_exam_came() -> Iterator[Connection]:
+            monkeypatch.undo()
+            with write() as conn:
+                add_exam(conn, date(2026, 11, 20))
+            with write() as conn:
+                yield conn
+
+        monkeypatch.setattr(with_exams, "write", write_after_an_exam_came)
+        result = review_on(with_exams, make_rules(), [FakeChannel()], FOURTEEN_BEFORE)
+        assert (result.opened, messages(with_exams)) == ((), [])
+        with with_exams.read() as conn:
+            saved = {each.portion: each.exam_day for each in standings.read(conn)}
+        assert saved[Portion.CLINICAL] == date(2026, 11, 20)
+
+    def test_a_review_that_finds_nothing_new_waits_for_no_writer(
+        self, with_exams: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse() -> AbstractContextManager[Connection]:
+            raise AssertionError("it takes the write lock")
+
+        review_on(with_exams, make_rules(), [FakeChannel()], FOURTEEN_BEFORE)
+        monkeypatch.setattr(with_exams, "write", refuse)
+        result = review_on(with_exams, make_rules(), [FakeChannel()], FOURTEEN_BEFORE, unit_ids=["upright_a"])
+        assert (result.opened, result.resolved, result.queued) == ((), (), ())
+        assert len(result.standings) == 2
 
 
 def test_messages_about_an_alert_are_found_with_their_deliveries(with_exams: Index) -> None:

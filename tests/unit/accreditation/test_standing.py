@@ -17,6 +17,7 @@ from dicom_node.accreditation.standing import (
     ReleaseState,
     Standing,
     State,
+    deciding_days,
     earliest_cutoff,
     release_in_force,
     standing,
@@ -270,3 +271,20 @@ def test_another_exam_never_makes_an_ageing_portion_worse(days: list[date], more
         return order.index(found.state)
 
     assert severity([*days, more]) <= severity(days)
+
+
+@given(days=st.lists(some_days, max_size=6), releases=st.lists(some_releases, max_size=3), today=some_days)
+def test_the_newest_exams_up_to_the_deciding_days_are_enough(
+    days: list[date], releases: list[Release], today: date
+) -> None:
+    counting = [CountingExam(exam_id=str(i), day=each) for i, each in enumerate(days)]
+    newest = [
+        max(up_to, key=lambda each: (each.day, each.exam_id))
+        for until in deciding_days(releases, SIX.months[Portion.CLINICAL], today)
+        if (up_to := [each for each in counting if each.day <= until])
+    ]
+    by_all, by_newest = (
+        standing(UPRIGHT_A, Portion.CLINICAL, some, releases, SIX, today=today, warn_days=60)
+        for some in (counting, newest)
+    )
+    assert by_newest == by_all
