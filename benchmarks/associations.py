@@ -19,12 +19,12 @@ OPENED = 100
 CONTEXTS = 20
 """Presentation contexts that each proposes."""
 
-IDLE = 50
+IDLE = 30
 """Associations that stand idle at once, or as many of them as a receiver serves at a time."""
 
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 3.0
 
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds to wait for an acceptance before a receiver is taken to serve no more at a time."""
 
 
@@ -44,7 +44,7 @@ class Cost:
     failures: list[str] = field(default_factory=list)
 
 
-def compare(contenders: Sequence[Contender], *, rounds: int, folder: Path) -> None:
+def compare(contenders: Sequence[Contender], *, rounds: int, folder: Path) -> dict[str, Cost]:
     """Measure and print a table."""
     costs = {each.name: Cost() for each in contenders}
     for number in range(rounds):
@@ -78,6 +78,7 @@ def compare(contenders: Sequence[Contender], *, rounds: int, folder: Path) -> No
         ("contender", "open p50 ms", "p99 ms", "release p50 ms", "idle: % of a core", "at once", "note"),
         rows,
     )
+    return costs
 
 
 def _contexts() -> dict[int, tuple[str, str]]:

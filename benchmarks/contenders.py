@@ -23,11 +23,15 @@ class Contender:
 
     name: str
     guarantee: str
-    """What is so when it answers Success; what it flushes was seen by tracing it."""
+    """What is so when it answers Success, in a few words; what it flushes was seen by tracing it."""
     command: Callable[[int, Path], list[str]]
     is_present: Callable[[], bool] = field(default=lambda: True)
     finds: bool = False
     """It answers C-FIND, so a run counts only if C-FIND sees every instance."""
+    keeps: bool = True
+    """It keeps what it takes, so a run counts only if every instance is there."""
+    share: int = 1
+    """It is sent one in so many of the instances: it is slow, and its rate shows soon."""
     environment: dict[str, str] = field(default_factory=lambda: {"TCP_NODELAY": "1"})
 
 
@@ -86,43 +90,50 @@ CONTENDERS = {
     for each in (
         Contender(
             name="ours",
-            guarantee="checked, file and index row flushed to disk; as shipped",
+            guarantee="checked; file and index row on disk",
             command=node_command,
             finds=True,
         ),
         Contender(
             name="floor",
-            guarantee="file flushed to disk; no check, no index: the least a durable receiver does",
+            guarantee="file on disk; no check, no index",
             command=_floor,
         ),
         Contender(
             name="floor-early",
-            guarantee="as floor; large files are written back while they arrive",
+            guarantee="file on disk; no check, no index",
             command=lambda port, folder: [*_floor(port, folder), "--early"],
         ),
         Contender(
             name="orthanc",
-            guarantee="file flushed to disk (SyncStorageArea); index row may be lost in a power cut",
+            guarantee="file on disk; its index row may be lost",
             command=_orthanc,
             is_present=lambda: program("Orthanc") is not None,
             finds=True,
         ),
         Contender(
             name="storescp",
-            guarantee="file in the page cache, lost in a power cut; no check, no index (DCMTK, +B)",
+            guarantee="nothing on disk; no check, no index",
             command=_storescp,
             is_present=lambda: program("storescp") is not None,
         ),
         Contender(
             name="pynetdicom",
-            guarantee="file in the page cache, lost in a power cut; no index (its storescp)",
+            guarantee="nothing on disk; no index",
             command=_pynetdicom,
             is_present=lambda: importlib.util.find_spec("pynetdicom") is not None,
+            share=4,
         ),
         Contender(
             name="receiver",
             guarantee="our receiver alone: file in the page cache; no digest, no check, no flush, no index, no log",
             command=_receiver,
+        ),
+        Contender(
+            name="discard",
+            guarantee="nothing: what the sender can do",
+            command=lambda port, folder: [*_floor(port, folder), "--discard"],
+            keeps=False,
         ),
     )
 }

@@ -40,7 +40,7 @@ Figures = dict[str, dict[str, Asked]]
 """By kind of question and contender."""
 
 
-def compare(contenders: Sequence[Contender], *, studies: int, rounds: int, folder: Path) -> None:
+def compare(contenders: Sequence[Contender], *, studies: int, rounds: int, folder: Path) -> Figures:
     """Load every contender, compare their answers, measure and print a table."""
     batch, queries = make_population(studies), make_queries(studies)
     with contextlib.ExitStack() as stack:
@@ -59,6 +59,7 @@ def compare(contenders: Sequence[Contender], *, studies: int, rounds: int, folde
                     ask(server.port, asked, figures[kind][server.contender.name])
     title = f"C-FIND among {instances_in(studies)} instances in {studies} studies; medians of {rounds} rounds"
     _show(title, figures)
+    return figures
 
 
 def load(server: Server, batch: Batch) -> None:

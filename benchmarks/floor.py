@@ -1,9 +1,10 @@
 """A bare receiver: writes each data set to a file, flushes it, answers Success. The least any durable receiver does.
 
-    python -m benchmarks.floor PORT FOLDER [--early]
+    python -m benchmarks.floor PORT FOLDER [--early | --discard]
 
 No checks, no index, no digest; one process an association. ``--early`` has the kernel begin to write large files back
-while they still arrive (sync_file_range, 4 MiB at a time): the tighter limit for large instances.
+while they still arrive (sync_file_range, 4 MiB at a time): the tighter limit for large instances. ``--discard`` keeps
+nothing: what is left is what the sender can do.
 """
 
 import ctypes
@@ -25,9 +26,10 @@ _BUFFER = 1 << 18
 class Floor:
     """One association."""
 
-    def __init__(self, connection: socket.socket, folder: str, *, early: bool) -> None:
+    def __init__(self, connection: socket.socket, folder: str, *, early: bool, discard: bool) -> None:
         self._connection = connection
         self._folder = folder
+        self._discard = discard
         self._libc = ctypes.CDLL(None, use_errno=True) if early else None
         self._buffer = memoryview(bytearray(_BUFFER))
         self._file = -1
@@ -46,7 +48,7 @@ class Floor:
                     length -= 4 + size
                     if control & 1:
                         command += self._exactly(size - 2)
-                        if control & 2:
+                        if control & 2 and not self._discard:
                             self._open(command)
                     else:
                         self._take(size - 2)
@@ -79,6 +81,8 @@ class Floor:
             if not received:
                 raise ConnectionError
             left -= received
+            if self._discard:
+                continue
             data = self._buffer[:received]
             while data:
                 written = os.write(self._file, data)
@@ -90,8 +94,9 @@ class Floor:
             self._begun = self._written
 
     def _answer(self, context_id: int, command: bytearray) -> None:
-        os.fdatasync(self._file)
-        os.close(self._file)
+        if not self._discard:
+            os.fdatasync(self._file)
+            os.close(self._file)
         request = wire.parse_elements(bytes(command))
         response = wire.command(
             {
@@ -121,7 +126,7 @@ def accept(request: bytes) -> bytes:
 
 def main() -> None:
     """Listen and give each connection a process."""
-    port, folder, early = int(sys.argv[1]), sys.argv[2], "--early" in sys.argv
+    port, folder, early, discard = int(sys.argv[1]), sys.argv[2], "--early" in sys.argv, "--discard" in sys.argv
     signal.signal(signal.SIGCHLD, _reap)
     with socket.create_server(("127.0.0.1", port), backlog=64) as server:
         while True:
@@ -130,7 +135,7 @@ def main() -> None:
                 server.close()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 try:
-                    Floor(connection, folder, early=early).serve()
+                    Floor(connection, folder, early=early, discard=discard).serve()
                 except ConnectionError:
                     pass
                 finally:

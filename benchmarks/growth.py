@@ -53,7 +53,7 @@ class Size:
     failures: list[str] = field(default_factory=list)
 
 
-def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
+def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> Sequence[Size]:
     """Grow an index to each size, in instances, measure there, and print a table."""
     ours = replace(CONTENDERS["ours"], command=partial(node_command, units=UNITS))
     place = Path(tempfile.mkdtemp(prefix="grown-", dir=folder))
@@ -79,6 +79,7 @@ def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
             found.append(at)
             _measure(server, at, 100 * len(found), rounds, folder)
     _show(found, rounds)
+    return found
 
 
 def _until_it_stores(server: Server, number: int) -> float:

@@ -16,7 +16,6 @@ time_zone = "America/Chicago"
 [node]
 ae_title = "{CALLED_AE}"
 port = {{port}}
-max_associations = 64
 
 [storage]
 path = "store"

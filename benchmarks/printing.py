@@ -11,6 +11,9 @@ from pathlib import Path
 
 from benchmarks.contenders import program
 
+_TEXTS = frozenset({"contender", "at Success", "measured", "note"})
+"""The columns that hold text, besides the first one."""
+
 
 def progress(words: str) -> None:
     """Tell on standard error what is going on."""
@@ -18,13 +21,13 @@ def progress(words: str) -> None:
 
 
 def show(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are numbers, a last one named "note" is text."""
+    """Print a table; the first column and those of some names are text, the others numbers."""
     lines = [list(head), *[list(row) for row in rows]]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     print(f"\n{title}\n")
     for number, line in enumerate(lines):
         cells = [
-            cell.ljust(width) if at == 0 or head[at] == "note" else cell.rjust(width)
+            cell.ljust(width) if at == 0 or head[at] in _TEXTS else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         print("| " + " | ".join(cells) + " |")

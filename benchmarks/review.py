@@ -29,7 +29,7 @@ LATER = timedelta(days=120)
 """From the newest exam to the day of the first review."""
 
 
-def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
+def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> Sequence[Sequence[str]]:
     """Review so many units with ``EXAMS_A_UNIT`` exams each, and print a table."""
     rows = [_measured(units, rounds, folder) for units in sizes]
     show(
@@ -37,6 +37,7 @@ def measure(sizes: Sequence[int], *, rounds: int, folder: Path) -> None:
         ("units", "exams", "first, all is news", "another day", "alerts", "messages"),
         rows,
     )
+    return rows
 
 
 def _measured(units: int, rounds: int, parent: Path) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ class Sent:
 
     wall: float = 0.0
     """From the first association request to the last release."""
+    cpu: float = 0.0
+    """Processor time of the sending processes in that time."""
     latencies: list[float] = field(default_factory=list)
     """Of each instance, from its first byte to its response."""
     failures: list[str] = field(default_factory=list)
@@ -82,12 +84,13 @@ def send(port: int, messages: Messages, associations: int) -> Sent:
     began, ended = [], []
     for pipe, process in zip(pipes, processes, strict=True):
         try:
-            start, end, latencies, failures = pipe.recv()
+            start, end, cpu, latencies, failures = pipe.recv()
         except EOFError:
             sent.failures.append("a sender died")
         else:
             began.append(start)
             ended.append(end)
+            sent.cpu += cpu
             sent.latencies += latencies
             sent.failures += failures
         process.join()
@@ -102,7 +105,7 @@ def _send_share(port: int, messages: Messages, share: range, go: Event, result: 
     latencies, failures = [], []
     clock = time.perf_counter  # one clock for all processes of the machine
     go.wait()
-    began = clock()
+    began, cpu = clock(), time.process_time()
     try:
         with wire.Association(port, messages.contexts) as assoc:
             for number in share:
@@ -117,4 +120,4 @@ def _send_share(port: int, messages: Messages, share: range, go: Event, result: 
             assoc.release()
     except (OSError, ConnectionError) as error:
         failures.append(str(error) or type(error).__name__)
-    result.send((began, clock(), latencies, failures))
+    result.send((began, clock(), time.process_time() - cpu, latencies, failures))

@@ -9,12 +9,27 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders import Contender
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+_PAUSE = 0.05
+"""Seconds between two looks at whether a server is still busy; one that uses more than a tick in them is."""
+
+_PATIENCE = 2.0
+"""Seconds to wait until a server is not busy any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of one process, in MiB."""
+
+    now: float = 0.0
+    peak: float = 0.0
 
 
 class Server:
@@ -52,28 +67,32 @@ class Server:
             total += sum(int(field) for field in fields[11:15])  # utime, stime, and those of collected children
         return total / _TICKS
 
+    def settled_cpu_seconds(self) -> float:
+        """Return the processor time once the server rests: what it puts off until after its answers counts as well."""
+        deadline = time.monotonic() + _PATIENCE
+        before = self.cpu_seconds()
+        while time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            now = self.cpu_seconds()
+            if now - before <= 1 / _TICKS:
+                return now
+            before = now
+        return before
+
     def forget_peak(self) -> None:
         """Count the peak of memory from now on."""
         for pid in self._processes():
             with contextlib.suppress(OSError):
                 Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
 
-    def memory(self) -> tuple[float, float]:
-        """Return the memory in use and its peak, in MiB, of the largest of its processes."""
-        now = peak = 0
+    def memory(self) -> dict[int, Memory]:
+        """Return the memory of each of its processes that runs now, by process id."""
+        found = {}
         for pid in self._processes():
             with contextlib.suppress(OSError):
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 values = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmHWM", "VmRSS"))}
-                now, peak = max(now, int(values.get("VmRSS", 0))), max(peak, int(values.get("VmHWM", 0)))
-        return now / 1024, peak / 1024
-
-    def files_of(self, size: int) -> int:
-        """Return how many files could hold a data set of ``size`` bytes and a Part 10 header."""
-        found = 0
-        for path in self.folder.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # a file that is being moved
-                found += size <= path.stat().st_size <= size + 4096
+                found[pid] = Memory(int(values.get("VmRSS", 0)) / 1024, int(values.get("VmHWM", 0)) / 1024)
         return found
 
     def stop(self) -> None:

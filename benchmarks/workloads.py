@@ -31,6 +31,8 @@ class Workload:
     columns: int
     frames: int = 1
     sop_class_uid: str = MAMMOGRAM
+    associations: tuple[int, ...] = (1, 4, 8)
+    """Associations at once, in turn, unless others are asked for."""
 
     @property
     def pixel_bytes(self) -> int:
@@ -41,11 +43,11 @@ class Workload:
 WORKLOADS = {
     each.name: each
     for each in (
-        Workload("small", "64 KiB", 1000, 128, 256),
-        Workload("prone", "2 MiB, a stereotactic image of a prone table", 200, 1024, 1024),
-        Workload("upright", "17 MB, a full-field mammogram", 40, 3328, 2560),
-        Workload("dbt", "150 MiB, a tomosynthesis volume", 8, 1280, 1024, 60, TOMOSYNTHESIS),
-        Workload("huge", "2 GiB", 4, 1024, 1024, 1024, TOMOSYNTHESIS),
+        Workload("small", "64 KiB", 800, 128, 256),
+        Workload("prone", "2 MiB, a stereotactic image of a prone table", 120, 1024, 1024),
+        Workload("upright", "17 MB, a full-field mammogram", 24, 3328, 2560),
+        Workload("dbt", "150 MiB, a tomosynthesis volume", 4, 1280, 1024, 60, TOMOSYNTHESIS, (1, 4)),
+        Workload("huge", "2 GiB", 4, 1024, 1024, 1024, TOMOSYNTHESIS, (4,)),
     )
 }
 """By name."""
@@ -87,12 +89,16 @@ class Batch:
 
 def make_batch(workload: Workload, count: int = 0, number: int = 1) -> Batch:
     """Make ``count`` instances (0: as many as the workload has). Batches of different numbers share no UID."""
-    pixels = random.Random(workload.name).randbytes(min(workload.pixel_bytes, 1 << 24))
-    pixels = (pixels * (workload.pixel_bytes // len(pixels) + 1))[: workload.pixel_bytes]
     instances = [_instance(workload, number, at) for at in range(count or workload.count)]
     if len({len(each.header) for each in instances}) != 1:
         raise AssertionError("headers of one batch differ in length")
-    return Batch(workload, instances, pixels)
+    return Batch(workload, instances, _pixels(workload))
+
+
+@functools.lru_cache(maxsize=2)  # of a workload and of the warm-up's: they are up to 2 GiB
+def _pixels(workload: Workload) -> bytes:
+    noise = random.Random(workload.name).randbytes(min(workload.pixel_bytes, 1 << 24))
+    return (noise * (workload.pixel_bytes // len(noise) + 1))[: workload.pixel_bytes]
 
 
 def _uid(batch: int, kind: int, number: int) -> str:
