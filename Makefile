@@ -35,7 +35,7 @@ format: $(DEV) ## format the code and mend what the linter can mend by itself
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: ## measure the node beside other receivers, installs nothing; a part: make bench BENCH="store --workload prone"
+bench: ## measure the node beside other receivers, half an hour, installs nothing; a part: make bench BENCH="store --workload prone"
 	@test -x $(BIN)/python || { echo "there is no $(VENV) yet: make test makes it" >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(BENCH)
 

@@ -90,7 +90,7 @@ CONTENDERS = {
     for each in (
         Contender(
             name="ours",
-            guarantee="checked; file and index row on disk",
+            guarantee="checked, indexed and on disk",
             command=node_command,
             finds=True,
         ),

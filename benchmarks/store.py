@@ -16,6 +16,9 @@ from benchmarks.stored import files_of
 from benchmarks.wire import LARGEST_UNIT
 from benchmarks.workloads import WORKLOADS, Batch, Workload, make_batch
 
+WARM = 8
+"""Instances that a server takes before it is measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -139,9 +142,12 @@ def check(server: Server, batch: Batch) -> None:
 
 
 def warm_up(server: Server, number: int = 99) -> None:
-    """Have a server take one small instance, of a batch of its own, so that nobody's first time is measured."""
-    first = make_batch(WORKLOADS["small"], 1, number)
-    sent = send(server.port, encode_messages(first, LARGEST_UNIT), 1)
+    """Have a server take a few small instances, of a batch of its own, so that nobody's first time is measured.
+
+    They come over as many associations, so that every process of the server has its turn.
+    """
+    first = make_batch(WORKLOADS["small"], WARM, number)
+    sent = send(server.port, encode_messages(first, LARGEST_UNIT), WARM)
     if sent.failures:
         raise RuntimeError("; ".join(sent.failures))
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
-from dicom_node.index.prepared import Prepared
+from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.tables import exam, instance
 
 _ID_LENGTH = 10
@@ -148,7 +148,7 @@ def newest_counting(conn: Connection, unit_id: str, portion: Portion, until: dat
 
     It is found by the index, however many exams the unit has.
     """
-    found = _NEWEST.first(conn, {"unit_id": unit_id, "portion": portion.value, "until": until})
+    found = _NEWEST.first(Cursor(conn), {"unit_id": unit_id, "portion": portion.value, "until": until})
     return None if found is None else CountingExam(exam_id=found[0], day=found[1], source=found[2])
 
 
