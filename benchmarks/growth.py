@@ -30,6 +30,9 @@ UNITS = 100
 STORED = 400
 """Instances stored in a round, at each size."""
 
+STREAMED = 1_000_000
+"""Instances up to which all studies are asked for, too: above, it is the client that has too many answers to hold."""
+
 PATIENCE = 1800.0
 """Seconds that a start may take, and the first store after it."""
 
@@ -97,7 +100,9 @@ def _until_it_stores(server: Server, number: int) -> float:
 
 
 def _measure(server: Server, at: Size, number: int, rounds: int, folder: Path) -> None:
-    queries = {kind: of_kind for kind, of_kind in make_queries(STUDIES).items() if kind != ALL_STUDIES}
+    queries = make_queries(STUDIES)
+    if at.instances > STREAMED:
+        del queries[ALL_STUDIES]
     at.asked = {kind: Asked() for kind in queries}
     for each in range(rounds):
         progress(f"growth: {at.instances} instances, round {each + 1} of {rounds}")
@@ -125,6 +130,7 @@ def _store(port: int, number: int) -> float:
 
 def _show(sizes: Sequence[Size], rounds: int) -> None:
     first = sizes[0]
+    kinds = [kind for kind in first.asked if kind != ALL_STUDIES]
     rows = []
     for size in sizes:
         both = bool(size.shares and first.shares)
@@ -138,13 +144,27 @@ def _show(sizes: Sequence[Size], rounds: int) -> None:
                 figure(statistics.median(size.rates)) if size.rates else "-",
                 spread(size.shares),
                 spread(ratio),
-                *(figure(statistics.median(asked.p50) * 1000) for asked in size.asked.values()),
+                *(figure(statistics.median(size.asked[kind].p50) * 1000) for kind in kinds),
                 "; ".join(sorted(set(size.failures))),
             )
         )
-    kinds = [f"{kind}, ms" for kind in first.asked]
     show(
-        f"One node as its index grows; 64 KiB stored at one association, p50 of answers; medians of {rounds} rounds",
+        f"One node as its index grows; 64 KiB stored at one association, p50 of answers in ms; medians of {rounds} rounds",
         ("instances", "MiB", "start s", "ready s", "stored/s", "over floor", "to the first", *kinds, "note"),
         rows,
     )
+    streams = [(size, size.asked[ALL_STUDIES]) for size in sizes if ALL_STUDIES in size.asked]
+    if streams:
+        show(
+            "All studies asked for at once",
+            ("instances", "answers", "first ms", "p50 ms", "answers/s"),
+            [
+                (
+                    f"{size.instances:,}",
+                    f"{asked.answers:,.0f}",
+                    *(figure(statistics.median(times) * 1000) for times in (asked.first, asked.p50)),
+                    figure(statistics.median(asked.rate)),
+                )
+                for size, asked in streams
+            ],
+        )

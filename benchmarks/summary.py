@@ -113,8 +113,13 @@ def _of_growth(sizes: Sequence[Size]) -> Iterator[tuple[str, str]]:
     earlier = min(sizes, key=lambda size: abs(size.instances - EARLIER))
     if earlier is not largest:
         for kind, asked in largest.asked.items():
+            if kind == ALL_STUDIES:
+                continue
             ratio = statistics.median(asked.p50) / statistics.median(earlier.asked[kind].p50)
             yield f"C-FIND p50 at {largest.instances:,} / at {earlier.instances:,}: {kind}", f"{ratio:.2f}"
+    for size in [each for each in sizes if ALL_STUDIES in each.asked][-1:]:
+        first = figure(statistics.median(size.asked[ALL_STUDIES].first) * 1000)
+        yield f"C-FIND first answer of all studies at {size.instances:,}, ms", first
     if least.shares and largest.shares:
         ratio = statistics.median(largest.shares) / statistics.median(least.shares)
         yield f"store rate over floor at {largest.instances:,} / at {least.instances:,}", f"{ratio:.2f}"
