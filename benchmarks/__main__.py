@@ -1,5 +1,7 @@
 """``python -m benchmarks``: measure the whole, or one part."""
 
+import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -127,13 +129,19 @@ class Session:
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
-        """Take the time of a part. When it fails, the others are measured all the same, and the whole has failed."""
+        """Take the time of a part, and remove what it made.
+
+        When it fails, the others are measured all the same, and the whole has failed.
+        """
         began = time.monotonic()
         try:
             yield
         except (RuntimeError, OSError) as error:
             print(f"\n{name} failed: {error}")
             self.has_failed = True
+        for left in self.place.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        os.sync()
         seconds = time.monotonic() - began
         self.results.took[name] = seconds
         progress(f"{name}: {seconds:.0f} s")

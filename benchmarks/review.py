@@ -1,5 +1,6 @@
 """The daily review of many units: what the node does each morning, by itself and in one process."""
 
+import os
 import statistics
 import tempfile
 import time
@@ -52,6 +53,7 @@ def _measured(units: int, rounds: int, parent: Path) -> tuple[str, ...]:
         back=lambda n: timedelta(days=n % SPAN * STUDIES // STUDIES_A_DAY),
         unit_of=lambda n, study_uid: f"u{(n * STUDIES + int(study_uid[-6:])) % units:04d}",
     )
+    os.sync()
     site = Site.of(load_settings(write_config(port, folder, units), {}).settings)
     stores = open_stores(site)
     try:

@@ -1,7 +1,6 @@
 """DCMTK's own senders, with their defaults, to every receiver: what a device made with common tools sees."""
 
 import os
-import shutil
 import statistics
 import subprocess
 import time
@@ -42,8 +41,6 @@ def compare(contenders: Sequence[Contender], workload: Workload, *, rounds: int,
                         rates[sender, contender.name][number] = _rate(path, server, batches[sender], files[sender])
                     except (RuntimeError, OSError) as error:
                         notes[sender, contender.name].add(str(error))
-    for written in files:
-        shutil.rmtree(folder / f"files-{written}")
     rows = []
     for (sender, name), by_round in rates.items():
         ours = rates.get((sender, "ours"), {})
