@@ -81,8 +81,9 @@ class Disks:
         )
         assert self._server.stdout is not None
         try:
-            if (said := self._server.stdout.readline()) != "ready\n":
-                raise NotHereError(said + self._server.stdout.read())
+            said = self._server.stdout.readline()
+            if said != "ready\n":
+                raise NotHereError(said + self._server.stdout.read())  # noqa: TRY301 # what is mounted is unmounted
             for device, root in zip(self._devices, self.roots, strict=True):
                 _run(["mount", "-o", "loop", str(device), str(root)])
         except BaseException:
@@ -121,7 +122,7 @@ class Cut:
 
 def cut_images(images: Sequence[Path], journal: Path, cut: Cut, folder: Path) -> list[Path]:
     """Make, in a new folder, the images that a power cut leaves of ``images`` after what the journal tells."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     copies = [folder / f"image{number}" for number in range(len(images))]
     for image, copy in zip(images, copies, strict=True):
         _run(["cp", "--sparse=always", str(image), str(copy)])

@@ -84,7 +84,9 @@ class Device:
         if operation == _INIT:
             _, _, read_ahead, flags = struct.unpack_from("<4I", request, _IN.size)
             flags &= _BIG_WRITES | _MAX_PAGES
-            return struct.pack("<4IHHIIHHI7I", 7, 31, read_ahead, flags, 0, 0, _LARGEST, 1, _LARGEST // 4096, 0, *[0] * 8)
+            return struct.pack(
+                "<4IHHIIHHI7I", 7, 31, read_ahead, flags, 0, 0, _LARGEST, 1, _LARGEST // 4096, 0, *[0] * 8
+            )
         if operation in (_RELEASE, _FLUSH_, _DESTROY):
             return b""
         raise OSError(errno.ENOSYS, "not needed")

@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
+import io
 import json
-import os
 import random
 import re
 import sqlite3
@@ -18,6 +18,7 @@ from typing import Self
 import pydicom
 from pydicom.uid import ImplicitVRLittleEndian
 
+from dicom_node.cli.app import run
 from tests import raw_peer
 from tests.factories import encode, make_mg, new_uid
 from tests.faults import without_flushes
@@ -255,8 +256,9 @@ class Found:
             if promise.uid not in self.answered or self.objects.get(promise.digest) != promise.digest
         ]
 
-    def wrong(self, sent: dict[str, set[str]]) -> list[str]:
-        """Return what is there and should not be: nothing damaged, partial, missing or unheard of is to be seen."""
+    def wrong(self, promises: Promises) -> list[str]:
+        """Return what should not be: nothing damaged, partial, missing, unheard of or in another's place is seen."""
+        sent, first = promises.sent, {}
         wrong = [f"object {name} holds {digest}" for name, digest in self.objects.items() if name != digest]
         wrong += [f"C-FIND answers with {uid}" for uid in self.answered if uid not in sent]
         wrong += [
@@ -264,6 +266,10 @@ class Found:
             for uid, digest in self.rows.items()
             if digest not in sent.get(uid, ()) or digest not in self.objects
         ]
+        for promise in promises.kept:
+            served = first.setdefault(promise.uid, promise.digest)
+            if self.rows.get(promise.uid, served) != served:
+                wrong.append(f"{promise.uid} is no longer the first content that was acknowledged")
         if self.answered != set(self.rows):
             wrong.append(f"C-FIND answers with {len(self.answered)} of {len(self.rows)} rows")
         wrong += [
@@ -276,31 +282,19 @@ class Found:
 
 def look(node: PoweredNode, series: set[tuple[str, str]]) -> Found:
     """Start the node and see what it has."""
-    with node:
-        verifying = subprocess.Popen(
-            [sys.executable, "-m", "dicom_node", "--config", str(node.config), "verify", "--all", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            answered = frozenset(uid for each in series for uid in _find(node.port, *each))
-            objects = {path.stem: _data_set_digest(path) for path in (node.data / "objects").rglob("*.dcm")}
-            out, err = verifying.communicate(timeout=60)
-        finally:
-            verifying.kill()
-        assert verifying.returncode in {0, 1}, err
+    with node, contextlib.redirect_stdout(io.StringIO()) as verified:
+        answered = frozenset(uid for each in series for uid in _find(node.port, *each))
+        objects = {path.stem: _data_set_digest(path) for path in (node.data / "objects").rglob("*.dcm")}
+        run(["--config", str(node.config), "verify", "--all", "--json"])
     with contextlib.closing(sqlite3.connect(node.index)) as index:
         rows = dict(index.execute("SELECT sop_instance_uid, digest FROM instance"))
-    return Found(answered, rows, objects, json.loads(out))
+    return Found(answered, rows, objects, json.loads(verified.getvalue()))
 
 
 def _find(port: int, study_uid: str, series_uid: str) -> list[str]:
     """Ask for the SOP Instance UIDs of a series."""
     ds = identifier("IMAGE", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid, SOPInstanceUID="")
-    request = raw_peer.command_set(
-        0x0020, 1, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True
-    )
+    request = raw_peer.command_set(0x0020, 1, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True)
     with RawPeer(port, calling=b"PACS", contexts=[(STUDY_ROOT_FIND, [IMPLICIT])], timeout=60.0) as asking:
         asking.send(raw_peer.message(1, request, encode(ds, ImplicitVRLittleEndian)))
         answers = bytearray()

@@ -12,8 +12,8 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from tests.faults.power import FILE_SYSTEMS, Cut, Disks, NotHereError, cut_image
 from tests.faults.powered_node import (
     Modality,
     PoweredNode,
+    Promise,
     Promises,
     look,
     peer,
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 FILE_SYSTEM = os.environ.get("DICOM_NODE_POWER_FILE_SYSTEM", "ext4")
 CUTS_AT_ONCE = 6
 RUNS = max(1, int(os.environ.get("DICOM_NODE_POWER_CUTS", "0")) // (2 * CUTS_AT_ONCE))
+KEEP = ("none", "some", "all")
 SECONDS_ALONE, SECONDS_TOGETHER = 1.0, 2.0
 
 
@@ -55,48 +57,62 @@ class Scene:
     """Disks with a node's work on them, and any power cut in it."""
 
     def __init__(self, folder: Path, images: Sequence[Path]) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.images = images
         self.disks = Disks(folder / "recorded", images)
         self.promises = Promises(self.disks.now)
         self.cuts = 0
 
-    def after(self, cut: Cut) -> None:
-        """Start the node after a power cut; it must have kept what it had promised."""
+    def node(self, *, flushes: bool = True) -> PoweredNode:
+        """Return the node that works on the disks."""
+        return PoweredNode(self.folder / "node", self.disks.roots, flushes=flushes)
+
+    @contextmanager
+    def after(self, cut: Cut) -> Iterator["Scene"]:
+        """Make the scene that a power cut leaves, with the promises made before it."""
         self.cuts += 1
         folder = self.folder / f"cut{self.cuts}"
-        images = cut_images(self.images, self.disks.journal, cut, folder)
-        with Disks(folder / "mounted", images) as disks:
-            self.check(folder, disks, cut)
+        left = Scene(folder, cut_images(self.images, self.disks.journal, cut, folder / "left"))
+        left.promises.sent, left.promises.series = self.promises.sent, self.promises.series
+        left.promises.kept = [Promise(0, each.uid, each.digest) for each in self.promises.before(cut.at)]
+        with left.disks:
+            yield left
         shutil.rmtree(folder)
 
-    def check(self, folder: Path, disks: Disks, cut: Cut) -> None:
-        """Start the node on the disks that a cut has left and compare what it has with what it had promised."""
-        found = look(PoweredNode(folder / "node", disks.roots), self.promises.series)
-        promised = self.promises.before(cut.at)
-        assert found.lost(promised) == [], f"of {len(promised)} promises, after {cut}"
-        assert found.wrong(self.promises.sent) == [], f"after {cut}"
-
-    def done(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Say what was done, and forget the disks."""
-        with capsys.disabled():
-            print(f"[power: {self.cuts} cuts, {len(self.promises.kept)} acknowledged, 0 lost, 0 partial] ", end="")
-        shutil.rmtree(self.folder)
+    def check(self, cut: Cut) -> None:
+        """Start the node after a power cut: it must have kept what it had promised, and show nothing else."""
+        with self.after(cut) as left:
+            found = look(left.node(), left.promises.series)
+            assert found.lost(left.promises.kept) == [], f"of {len(left.promises.kept)} promises, after {cut}"
+            assert found.wrong(left.promises) == [], f"after {cut}"
 
 
 @pytest.fixture(params=[1, 2], ids=["one-volume", "two-volumes"])
-def scene(request: pytest.FixtureRequest, formatted: Path, tmp_path: Path) -> Scene:
-    """One disk for the archive and the index, or one for each."""
-    (tmp_path / "scene").mkdir()
-    return Scene(tmp_path / "scene", [formatted] * request.param)
+def scene(
+    request: pytest.FixtureRequest,
+    formatted: Path,
+    tmp_path: Path,
+    logs_as_they_were: None,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
+) -> Iterator[Scene]:
+    """One disk for the archive and the index, or one for each. The journal of a cut that did harm is kept."""
+    made = Scene(tmp_path / "scene", [formatted] * request.param)
+    yield made
+    figures = {"power_cuts": made.cuts, "acknowledged": len(made.promises.kept), "file_system": FILE_SYSTEM}
+    for name, value in figures.items():
+        record_property(name, value)
+    with capsys.disabled():
+        print(figures, end=" ")
+    if not any(made.folder.glob("cut*")):
+        shutil.rmtree(made.folder)
 
 
 @pytest.mark.parametrize("run", range(RUNS))
-def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(
-    scene: Scene, run: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, run: int) -> None:
     chance = random.Random(run)
-    with scene.disks as disks, PoweredNode(scene.folder / "node", scene.disks.roots) as node:
+    with scene.disks as disks, scene.node() as node:
         began = disks.now()
         with senders(node, scene.promises, 1, 2 * run):
             time.sleep(SECONDS_ALONE)
@@ -108,5 +124,64 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(
     moments = [promise.at for promise in chance.sample(scene.promises.kept, CUTS_AT_ONCE // 2)]  # just after a Success
     moments += [chance.randrange(began, ended) for _ in range(CUTS_AT_ONCE - len(moments))]
     for number, at in enumerate(moments):
-        scene.after(Cut(at, ("none", "some", "all")[number % 3], seed=number))
-    scene.done(capsys)
+        scene.check(Cut(at, KEEP[number % 3], seed=number))
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_it_survives_another_power_cut_while_the_node_starts(scene: Scene, run: int) -> None:
+    chance = random.Random(run)
+    with scene.disks, scene.node() as node, senders(node, scene.promises, 4, run):
+        time.sleep(SECONDS_TOGETHER)
+
+    first = chance.choice(scene.promises.kept).at
+    with scene.after(Cut(first, "none")) as left:
+        with left.node():
+            up = left.disks.now()
+        for keep in ("none", "some"):
+            left.check(Cut(chance.randrange(up + 1), keep, seed=run))
+    scene.cuts += left.cuts
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_it_survives_a_power_cut_in_the_first_second_of_a_new_archive(scene: Scene, run: int) -> None:
+    chance = random.Random(run)
+    with scene.disks as disks, scene.node() as node:
+        up = disks.now()
+        with senders(node, scene.promises, 1, run):
+            time.sleep(0.3)
+
+    for number, at in enumerate((chance.randrange(up), chance.randrange(up), scene.promises.kept[0].at)):
+        scene.check(Cut(at, "some" if number == 0 else "none", seed=run))
+
+
+def test_a_success_after_a_refused_and_an_aborted_attempt_is_worth_as_much(scene: Scene) -> None:
+    modality, chance, promises = Modality(), random.Random(1), scene.promises
+    refused, aborted = modality.instance(chance), modality.instance(chance)
+    with scene.disks, scene.node() as node, peer(node.port) as first:
+        store(first, modality.instance(chance), promises)
+        with closing(sqlite3.connect(node.index, isolation_level=None)) as index:
+            index.execute("BEGIN IMMEDIATE")
+            with peer(node.port) as gone:
+                promises.going_out(aborted)
+                gone.send(aborted.message())
+            assert store(first, refused, promises) == 0xA700
+            index.execute("ROLLBACK")
+        assert [store(first, instance, promises) for instance in (refused, aborted)] == [0, 0]
+
+    for promise in promises.kept[1:]:
+        scene.check(Cut(promise.at, "none"))
+
+
+def test_these_tests_see_what_a_node_loses_that_does_not_flush(scene: Scene) -> None:
+    with scene.disks:
+        with scene.node() as node, senders(node, scene.promises, 1, 1):
+            time.sleep(0.3)
+            assert node.stop() == 0
+        flushed = len(scene.promises.kept)
+        with scene.node(flushes=False) as node, senders(node, scene.promises, 4, 2):
+            time.sleep(1)
+
+    assert len(scene.promises.kept) > flushed > 0
+    with scene.after(Cut(scene.promises.kept[-1].at, "all")) as left:
+        found = look(left.node(), left.promises.series)
+    assert found.lost(left.promises.kept[flushed:])

@@ -1,4 +1,4 @@
-"""Run a command whose flushes all do nothing and succeed: ``python without_flushes.py COMMAND [ARGUMENT ...]``, as root.
+"""Run a command whose flushes do nothing and succeed: ``python without_flushes.py COMMAND [ARGUMENT ...]``, as root.
 
 A filter of system calls (seccomp(2)) answers them, so neither the command nor its libraries can tell.
 """
