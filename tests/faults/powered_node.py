@@ -21,7 +21,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_node.cli.app import run
 from tests import raw_peer
 from tests.factories import encode, make_mg, new_uid
-from tests.faults import without_flushes
 from tests.live import CONFIG, LiveNode
 from tests.querying import identifier
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPeer
@@ -30,14 +29,14 @@ from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPe
 class PoweredNode(LiveNode):
     """A node whose archive is on the first of some disks and whose index is on the last."""
 
-    def __init__(self, folder: Path, roots: Sequence[Path], *, flushes: bool = True) -> None:
-        """Configure it in ``folder``; without ``flushes``, all those of its process do nothing."""
+    def __init__(self, folder: Path, roots: Sequence[Path], *, under: Sequence[str] = ()) -> None:
+        """Configure it in ``folder``; ``under`` is the start of a command line that runs the rest of it."""
         folder.mkdir(exist_ok=True)
         self._archive = roots[0] / "data"
         self.index = self.data / "node.db" if len(roots) == 1 else roots[-1] / "index" / "node.db"
         config = CONFIG.replace('path = "data"', f'path = "{self.data}"')
         super().__init__(folder, config=config, more=f'\n[database]\nurl = "sqlite:///{self.index}"\n')
-        self._flushes = flushes
+        self._under = under
 
     @property
     def data(self) -> Path:
@@ -46,9 +45,7 @@ class PoweredNode(LiveNode):
 
     def start(self, *, wait: bool = True) -> None:
         """Start it as a service would after a boot."""
-        command = [sys.executable, "-m", "dicom_node", "--config", str(self.config), "serve", "--create"]
-        if not self._flushes:
-            command = [sys.executable, without_flushes.__file__, *command]
+        command = [*self._under, sys.executable, "-m", "dicom_node", "--config", str(self.config), "serve", "--create"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         if wait:

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import without_flushes
 from tests.faults.power import FILE_SYSTEMS, Cut, Disks, NotHereError, cut_images, format_image
 from tests.faults.powered_node import (
+    Found,
     Modality,
     PoweredNode,
     Promise,
@@ -40,17 +42,17 @@ SECONDS_ALONE, SECONDS_TOGETHER = 1.0, 2.0
 
 
 @pytest.fixture(scope="module")
-def formatted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image of an empty file system; the test is skipped, with the reason, where it cannot be mounted."""
+def formatted(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Images of two empty file systems; the test is skipped, with the reason, where they cannot be mounted."""
     folder = tmp_path_factory.mktemp("formatted")
     assert FILE_SYSTEM in FILE_SYSTEMS
     try:
-        image = format_image(folder / "image", FILE_SYSTEM)
-        with Disks(folder / "disks", [image]):
+        images = [format_image(folder / name, FILE_SYSTEM) for name in ("first", "second")]
+        with Disks(folder / "disks", images):
             pass
     except (NotHereError, OSError) as reason:
         pytest.skip(f"the power cannot be cut here: {reason}")
-    return image
+    return images
 
 
 class Scene:
@@ -64,9 +66,14 @@ class Scene:
         self.promises = Promises(self.disks.now)
         self.cuts = 0
 
-    def node(self, *, flushes: bool = True) -> PoweredNode:
+    def node(self, *, under: Sequence[str] = ()) -> PoweredNode:
         """Return the node that works on the disks."""
-        return PoweredNode(self.folder / "node", self.disks.roots, flushes=flushes)
+        return PoweredNode(self.folder / "node", self.disks.roots, under=under)
+
+    def found(self) -> Found:
+        """Start the node on the disks and see what it has."""
+        with self.disks:
+            return look(self.node(), self.promises.series)
 
     @contextmanager
     def after(self, cut: Cut) -> Iterator["Scene"]:
@@ -76,14 +83,13 @@ class Scene:
         left = Scene(folder, cut_images(self.images, self.disks.journal, cut, folder / "left"))
         left.promises.sent, left.promises.series = self.promises.sent, self.promises.series
         left.promises.kept = [Promise(0, each.uid, each.digest) for each in self.promises.before(cut.at)]
-        with left.disks:
-            yield left
+        yield left
         shutil.rmtree(folder)
 
     def check(self, cut: Cut) -> None:
         """Start the node after a power cut: it must have kept what it had promised, and show nothing else."""
         with self.after(cut) as left:
-            found = look(left.node(), left.promises.series)
+            found = left.found()
             assert found.lost(left.promises.kept) == [], f"of {len(left.promises.kept)} promises, after {cut}"
             assert found.wrong(left.promises) == [], f"after {cut}"
 
@@ -91,14 +97,14 @@ class Scene:
 @pytest.fixture(params=[1, 2], ids=["one-volume", "two-volumes"])
 def scene(
     request: pytest.FixtureRequest,
-    formatted: Path,
+    formatted: list[Path],
     tmp_path: Path,
     logs_as_they_were: None,
     capsys: pytest.CaptureFixture[str],
     record_property: Callable[[str, object], None],
 ) -> Iterator[Scene]:
     """One disk for the archive and the index, or one for each. The journal of a cut that did harm is kept."""
-    made = Scene(tmp_path / "scene", [formatted] * request.param)
+    made = Scene(tmp_path / "scene", formatted[: request.param])
     yield made
     figures = {"power_cuts": made.cuts, "acknowledged": len(made.promises.kept), "file_system": FILE_SYSTEM}
     for name, value in figures.items():
@@ -135,7 +141,7 @@ def test_it_survives_another_power_cut_while_the_node_starts(scene: Scene, run: 
 
     first = chance.choice(scene.promises.kept).at
     with scene.after(Cut(first, "none")) as left:
-        with left.node():
+        with left.disks, left.node():
             up = left.disks.now()
         for keep in ("none", "some"):
             left.check(Cut(chance.randrange(up + 1), keep, seed=run))
@@ -178,10 +184,10 @@ def test_these_tests_see_what_a_node_loses_that_does_not_flush(scene: Scene) -> 
             time.sleep(0.3)
             assert node.stop() == 0
         flushed = len(scene.promises.kept)
-        with scene.node(flushes=False) as node, senders(node, scene.promises, 4, 2):
+        with scene.node(under=without_flushes.COMMAND) as node, senders(node, scene.promises, 4, 2):
             time.sleep(1)
 
     assert len(scene.promises.kept) > flushed > 0
     with scene.after(Cut(scene.promises.kept[-1].at, "all")) as left:
-        found = look(left.node(), left.promises.series)
+        found = left.found()
     assert found.lost(left.promises.kept[flushed:])

@@ -13,6 +13,7 @@ CALLS = {  # fsync, fdatasync, sync, syncfs, msync
     "x86_64": (74, 75, 162, 306, 26),
     "aarch64": (82, 83, 81, 267, 227),
 }
+COMMAND = (sys.executable, __file__)
 _LOAD_NUMBER, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _SUCCEED = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with errno 0
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
