@@ -189,7 +189,10 @@ class Workers:
                 now = time.monotonic()
                 for number, due in self._due.items():
                     if number not in self._living and now >= due and not self._stopping:
-                        self._begin(self._launch(number))
+                        try:
+                            self._begin(self._launch(number))
+                        except OSError as error:
+                            self._try_again(number, f"cannot be started: {error.strerror}")
                 for worker in self._living.values():
                     if now - worker.heard > PATIENCE:
                         log.error("worker.silent", worker=worker.number, process=worker.process.pid)
@@ -259,18 +262,15 @@ class Workers:
         self._stores.archive.sweep()
         if time.monotonic() - worker.began > STEADY:
             self._deaths[number] = 0
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._try_again(number, how, process=worker.process.pid)
+
+    def _try_again(self, number: int, reason: str, **details: int) -> None:
+        """Note one more failure, and when the next process is to be started."""
         pause = PAUSES[min(self._deaths[number], len(PAUSES) - 1)]
         self._deaths[number] += 1
         self._due[number] = time.monotonic() + pause
-        reason = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        log.error(
-            "worker.died",
-            worker=number,
-            process=worker.process.pid,
-            reason=reason,
-            count=self._deaths[number],
-            seconds=pause,
-        )
+        log.error("worker.died", worker=number, reason=reason, count=self._deaths[number], seconds=pause, **details)
 
     def _ready(self) -> list[_Worker]:
         return [worker for worker in self._living.values() if worker.last is not None and worker.last.well]

@@ -1,12 +1,15 @@
 """The supervisor of receiving processes in this process, over real ones that die over and over, or hang."""
 
 import contextlib
+import errno
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +85,22 @@ def test_the_pauses_grow_so_that_it_never_spins() -> None:
     assert list(workers.PAUSES) == sorted(workers.PAUSES)
     assert workers.PAUSES[0] == 0
     assert workers.PAUSES[-1] >= 10
+
+
+def test_where_the_system_lets_no_process_start_it_is_tried_again(
+    started: Workers, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real, refusals = subprocess.Popen, iter([errno.EAGAIN, errno.ENOMEM])
+
+    def refused(*arguments: Any, **options: Any) -> Any:
+        if number := next(refusals, None):
+            raise OSError(number, os.strerror(number))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    old = kill(started, 1)
+    wait_for(lambda: started.is_well and started._living[1].process.pid != old)
+    assert capfd.readouterr().err.count("cannot be started") == 2
 
 
 def test_one_that_hangs_is_ended_and_replaced(started: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
