@@ -215,7 +215,8 @@ def test_only_owner_and_group_may_read_the_files(sqlite_url: str) -> None:
         with closing(open_index(sqlite_url)) as index:
             index.record(make_entry())
             modes = {path.name: path.stat().st_mode & 0o777 for path in _path(sqlite_url).parent.iterdir()}
-            assert modes == dict.fromkeys(["node.db", "node.db-wal", "node.db-shm", "node.db.lock"], 0o640)
+            names = ["node.db", "node.db-wal", "node.db-shm", "node.db.lock", "node.db.turn"]
+            assert modes == dict.fromkeys(names, 0o640)
             assert _path(sqlite_url).parent.stat().st_mode & 0o777 == 0o750
     finally:
         os.umask(before)

@@ -123,6 +123,7 @@ def test_events_that_operations_names_are_logged() -> None:
         "node.bind",
         "node.drain",
         "node.max_associations",
+        "node.workers",
         "node.ae_title",
         "node.private_sop_classes",
         "node.db",

@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -5,6 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic_core import PydanticUndefined
 
 from dicom_node.accreditation.portions import Portion
@@ -161,3 +163,16 @@ def test_the_document_tells_every_key_with_its_default() -> None:
         told[header] = dict(re.findall(r"^\| `(\w+)` \| .* \| (\S.*) \|$", table, re.MULTILINE))
     for name, rows in told_by_code().items():
         assert told[HEADERS[name]] == dict(rows), name
+
+
+@pytest.mark.parametrize(
+    ("written", "processors", "number"),
+    [('"auto"', 1, 1), ('"auto"', 3, 3), ('"auto"', 64, 4), ("6", 2, 6), ("1", 8, 1)],
+)
+def test_as_many_processes_receive_as_is_written_or_as_there_are_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, processors: int, number: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(processors)))
+    text = SMALL + UNIT + f"[node]\nworkers = {written}\n"
+    settings = load_settings(write_config(tmp_path, text), {}).settings
+    assert settings.node.number_of_workers() == number
