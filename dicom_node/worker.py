@@ -126,7 +126,7 @@ def main() -> None:
         work(Connection(int(sys.argv[1])))
     except Exception:  # the last place that can say why
         log.exception("worker.failed")
-        sys.exit(1)
+        os._exit(1)  # threads of associations would hold up an orderly end
 
 
 def _index_answers(stores: Stores) -> bool:

@@ -105,7 +105,7 @@ class Workers:
         """For each number, how many in a row died before they were steady."""
         self._due = dict.fromkeys(self._deaths, 0.0)
         self._living: dict[int, _Worker] = {}
-        self._stopping = False
+        self._stopping = self._untidy = False
         self._thread = threading.Thread(target=self._supervise, name="workers", daemon=True)
         for each in self._deaths:
             self._launch(each)
@@ -180,6 +180,7 @@ class Workers:
                 log.error("worker.silent", worker=worker.number, process=worker.process.pid)
                 worker.process.kill()
                 self._bury(worker)
+        self._tidy()
         os.close(self._table)
 
     def _supervise(self) -> None:
@@ -199,11 +200,21 @@ class Workers:
                         worker.process.kill()
                     elif now - worker.began > STEADY:
                         self._deaths[worker.number] = 0
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Clear away what dead processes left: after their successors were started, and while nobody waits for it."""
+        if self._untidy:
+            self._untidy = False
+            self._stores.archive.sweep()
 
     def _listen(self, seconds: float) -> None:
         """Hear what processes say, waiting for the first word."""
         speaking = {worker.control: worker for worker in self._living.values()}
-        for control in wait([*speaking], seconds) if speaking else ():
+        if not speaking:
+            time.sleep(seconds)
+            return
+        for control in wait([*speaking], seconds):
             worker = speaking[control]  # type: ignore[index] # only connections were given
             with self._changed:
                 try:
@@ -259,10 +270,10 @@ class Workers:
         self._changed.notify_all()
         if self._stopping and code == 0:
             return
-        self._stores.archive.sweep()
+        self._untidy = True
         if time.monotonic() - worker.began > STEADY:
             self._deaths[number] = 0
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
         self._try_again(number, how, process=worker.process.pid)
 
     def _try_again(self, number: int, reason: str, **details: int) -> None:

@@ -131,7 +131,7 @@ def test_a_killed_process_is_replaced_and_the_others_do_not_notice(node: LiveNod
         assert sender.was_cut == (served_by[sender.title] == victim)
     assert workers(node)[3 - victim] == old[3 - victim]
     [died] = events(node, "worker.died")
-    assert (died["worker"], died["reason"], died["seconds"]) == (victim, "ended by SIGKILL", 0.0)
+    assert (died["worker"], died["reason"], died["seconds"]) == (victim, "ended by signal 9 (Killed)", 0.0)
 
     with RawPeer(node.port, contexts=CONTEXTS) as peer:
         assert store(peer)[1] == 0

@@ -87,6 +87,26 @@ def test_the_pauses_grow_so_that_it_never_spins() -> None:
     assert workers.PAUSES[-1] >= 10
 
 
+def test_while_none_is_to_be_started_yet_the_supervisor_sleeps(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PAUSES", (3.0,))
+    made = Workers(stores, open_port(("127.0.0.1", 0)), number=1, own_title="OWN")
+    made.start()
+    turns = 0
+    listen = made._listen
+
+    def counting(seconds: float) -> None:
+        nonlocal turns
+        turns += not made._living
+        listen(seconds)
+
+    made._listen = counting  # type: ignore[method-assign]
+    kill(made, 1)
+    wait_for(lambda: made._deaths[1])
+    wait_for(lambda: made.is_well)
+    assert 1 <= turns <= 3.0 / workers._TURN + 1
+    made.stop(0.0, threading.Event())
+
+
 def test_where_the_system_lets_no_process_start_it_is_tried_again(
     started: Workers, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
