@@ -18,18 +18,19 @@ _LOOK_AGAIN = 0.0003
 
 
 class Turns:
-    """The lock file of one database, for one thread of this process at a time."""
+    """The lock file of one database, opened or made at the first turn. For one thread of this process at a time."""
 
     def __init__(self, path: Path, mode: int) -> None:
-        """Open or make the lock file. Raises DatabaseError."""
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-        except OSError as error:
-            raise DatabaseError(f"the lock file {path} cannot be opened: {error.strerror}") from None
+        """Use the lock file at ``path``, made with ``mode``."""
+        self._path = path
+        self._mode = mode
+        self._file = -1
 
     @contextlib.contextmanager
     def taken(self, timeout_s: float) -> Iterator[None]:
-        """Hold the turn. After ``timeout_s`` it goes on without: then SQLite's lock decides."""
+        """Hold the turn. After ``timeout_s`` it goes on without: then SQLite's lock decides. Raises DatabaseError."""
+        if self._file < 0:
+            self._open()
         deadline = time.monotonic() + timeout_s
         held = False
         while not held and time.monotonic() < deadline:
@@ -43,8 +44,16 @@ class Turns:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give the file up."""
-        os.close(self._file)
+        """Give the file up, until the next turn."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _open(self) -> None:
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        except OSError as error:
+            raise DatabaseError(f"the lock file {self._path} cannot be opened: {error.strerror}") from None
 
 
 def _try_lock(file: int) -> bool:
