@@ -59,7 +59,8 @@ def save_grown(cursor: Cursor, exams: Mapping[ExamKey, GrowingExam], in_force: M
             counts.append(tally.counts() | {"exam_id": exam_id(*key)})
             present.add(key)
         elif tally.primary_count:
-            _save(cursor, key, tally, in_force.get(key[0], InForce()))
+            save = _save if growing.has_row else _insert
+            save(cursor, key, tally, in_force.get(key[0], InForce()))
             present.add(key)
     _UPDATE_COUNTS.write(cursor, counts)
     return present | refold(cursor.conn, unknown)
@@ -89,18 +90,24 @@ def _save(cursor: Cursor, key: ExamKey, tally: ExamTally, in_force: InForce) -> 
 
     A change makes the exam wait for a review again, unless it says nothing new.
     """
-    study_uid, unit_id = key
-    values = tally.values(in_force.overrides.get(unit_id, Override()))
     found = _SAVED.first(cursor, {"exam_id": exam_id(*key)})
     if found is None:
-        row = values | {"id": exam_id(*key), "study_uid": study_uid, "unit_id": unit_id, "reviewed_at": None}
-        _INSERT.write(cursor, [row])
+        _insert(cursor, key, tally, in_force)
         return
     saved = dict(zip(exam.c.keys(), found, strict=True))
+    values = tally.values(in_force.overrides.get(key[1], Override()))
     changed = {name for name, value in values.items() if saved[name] != value}
     if changed:
         reviewed_at = saved["reviewed_at"] if changed <= _QUIETLY else None
         _UPDATE.write(cursor, [values | {"exam_id": exam_id(*key), "reviewed_at": reviewed_at}])
+
+
+def _insert(cursor: Cursor, key: ExamKey, tally: ExamTally, in_force: InForce) -> None:
+    """Give an exam its row."""
+    study_uid, unit_id = key
+    values = tally.values(in_force.overrides.get(unit_id, Override()))
+    row = values | {"id": exam_id(*key), "study_uid": study_uid, "unit_id": unit_id, "reviewed_at": None}
+    _INSERT.write(cursor, [row])
 
 
 def held_tally(cursor: Cursor, key: ExamKey) -> rows.Row | None:

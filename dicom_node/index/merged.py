@@ -25,14 +25,14 @@ class _Writes:
         self._rest = itemgetter(*(column.name for column in table.c if column.name not in {*key, *often}))
 
     def save(self, cursor: Cursor, merged: Iterable[Merged]) -> None:
-        """Write what is new or changed."""
+        """Write them; each counts one more instance at least."""
         new: list[Row] = []
         often: list[Row] = []
         seldom: list[Row] = []
         for saved, row in merged:
             if saved is None:
                 new.append(row)
-            elif saved != row:
+            else:
                 (often if self._rest(saved) == self._rest(row) else seldom).append(row)
         self._insert.write(cursor, new)
         self._update_often.write(cursor, often)

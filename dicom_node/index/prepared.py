@@ -224,7 +224,9 @@ def _from_sqlite_time(text: str) -> datetime:
 
 
 def _json_text(value: Any) -> str:
-    return _tuple_text(value) if isinstance(value, tuple) else json.dumps(value)
+    if isinstance(value, tuple):
+        return _tuple_text(value)
+    return "[]" if value == [] else json.dumps(value)
 
 
 @lru_cache(maxsize=256)
