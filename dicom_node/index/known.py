@@ -4,22 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, exists, literal_column, select
+from sqlalchemy import Table, bindparam, exists, literal_column, select
 
 from dicom_node.index.exam_tally import TALLY_COLUMNS
 from dicom_node.index.prepared import Cursor, Prepared
-from dicom_node.index.rows import Row
+from dicom_node.index.rows import SERIES_HELD, STUDY_HELD, Row
 from dicom_node.index.tables import decision, exam, instance, rejection, series, study
 
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """The rows that instances of one series and one unit meet, before them; None for one that is not there."""
+    """What instances of one series and one unit find when they come; None for a row that is not there."""
 
     decided: bool
     """People decided something about exams of the study."""
     study: Row | None
+    """The ``STUDY_HELD`` columns."""
     series: Row | None
+    """The ``SERIES_HELD`` columns."""
     exam: Row | None
     """The ``TALLY_COLUMNS`` of the exam of the study on the unit."""
 
@@ -53,10 +55,25 @@ def look_up_with_place(
     digest, rejected, decided = found[:3]
     return Known(digest=digest, rejected=bool(rejected)), Place(
         decided=bool(decided),
-        study=_row(_STUDY, found[3:_SERIES_AT]),
-        series=_row(_SERIES, found[_SERIES_AT:_EXAM_AT]),
+        study=_row(STUDY_HELD, found[3:_SERIES_AT]),
+        series=_row(SERIES_HELD, found[_SERIES_AT:_EXAM_AT]),
         exam=_row(TALLY_COLUMNS, found[_EXAM_AT:]),
     )
+
+
+def whole_study(cursor: Cursor, held: Row) -> Row:
+    """Return a study's row with all columns that it has in the database; those that are held hold."""
+    return _whole(_STUDY, study, cursor, held)
+
+
+def whole_series(cursor: Cursor, held: Row) -> Row:
+    """Return a series' row with all columns that it has in the database; those that are held hold."""
+    return _whole(_SERIES, series, cursor, held)
+
+
+def _whole(query: Prepared, table: Table, cursor: Cursor, held: Row) -> Row:
+    found = query.first(cursor, held)
+    return held if found is None else dict(zip(table.c.keys(), found, strict=True)) | held
 
 
 def _row(columns: Sequence[str], values: list[Any]) -> Row | None:
@@ -64,9 +81,13 @@ def _row(columns: Sequence[str], values: list[Any]) -> Row | None:
     return None if values[0] is None else dict(zip(columns, values, strict=True))
 
 
-_STUDY, _SERIES = tuple(study.c.keys()), tuple(series.c.keys())
-_SERIES_AT = 3 + len(_STUDY)
-_EXAM_AT = _SERIES_AT + len(_SERIES)
+_SERIES_AT = 3 + len(STUDY_HELD)
+_EXAM_AT = _SERIES_AT + len(SERIES_HELD)
+
+_IS_STUDY = study.c.study_uid == bindparam("study_uid")
+_IS_SERIES = (series.c.study_uid == bindparam("study_uid")) & (series.c.series_uid == bindparam("series_uid"))
+_STUDY = Prepared(select(study).where(_IS_STUDY))
+_SERIES = Prepared(select(series).where(_IS_SERIES))
 
 _OF_INSTANCE = (
     instance.c.digest,
@@ -82,14 +103,12 @@ _KNOWN = Prepared(
     select(
         *_OF_INSTANCE,
         exists().where(decision.c.study_uid == bindparam("study_uid")).label("decided"),
-        *study.c,
-        *series.c,
+        *(study.c[name] for name in STUDY_HELD),
+        *(series.c[name] for name in SERIES_HELD),
         *(exam.c[name] for name in TALLY_COLUMNS),
     ).select_from(
-        _WITH_INSTANCE.outerjoin(study, study.c.study_uid == bindparam("study_uid"))
-        .outerjoin(
-            series, (series.c.study_uid == bindparam("study_uid")) & (series.c.series_uid == bindparam("series_uid"))
-        )
+        _WITH_INSTANCE.outerjoin(study, _IS_STUDY)
+        .outerjoin(series, _IS_SERIES)
         .outerjoin(exam, (exam.c.study_uid == bindparam("study_uid")) & (exam.c.unit_id == bindparam("unit_id")))
     )
 )

@@ -1,7 +1,6 @@
 """Rows of studies and series that get more instances: each as it is and as it will be, written together."""
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 
 from sqlalchemy import Table, and_, bindparam
 
@@ -10,7 +9,7 @@ from dicom_node.index.rows import Row
 from dicom_node.index.tables import series, study
 
 Merged = tuple[Row | None, Row]
-"""A row of the database, None when there is none, and the row that takes its place."""
+"""A row of the database, None when there is none, and the row that takes its place: what is held of it, or all."""
 
 
 class _Writes:
@@ -22,7 +21,7 @@ class _Writes:
         self._insert = Prepared(table.insert())
         self._update_often = Prepared(update, often)
         self._update = Prepared(update, [column.name for column in table.c if column.name not in key])
-        self._rest = itemgetter(*(column.name for column in table.c if column.name not in {*key, *often}))
+        self._size = len(table.c)
 
     def save(self, cursor: Cursor, merged: Iterable[Merged]) -> None:
         """Write them; each counts one more instance at least."""
@@ -33,11 +32,11 @@ class _Writes:
             if saved is None:
                 new.append(row)
             else:
-                (often if self._rest(saved) == self._rest(row) else seldom).append(row)
+                (seldom if len(row) == self._size else often).append(row)
         self._insert.write(cursor, new)
         self._update_often.write(cursor, often)
         self._update.write(cursor, seldom)
 
 
-STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at"])
+STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at", "flags"])
 SERIES = _Writes(series, ["instance_count"])

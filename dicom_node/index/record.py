@@ -20,7 +20,7 @@ from dicom_node.index.decisions import InForce
 from dicom_node.index.exam_tally import Member
 from dicom_node.index.exam_upkeep import ExamKey, GrowingExam, held_tally, refold, save_grown
 from dicom_node.index.exams import exam_id
-from dicom_node.index.known import Known, Place, look_up, look_up_with_place
+from dicom_node.index.known import Known, Place, look_up, look_up_with_place, whole_series, whole_study
 from dicom_node.index.merged import SERIES, STUDIES, Merged
 from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.rows import Row, derived_values, instance_values, merge_series, merge_study, unit_of
@@ -166,6 +166,10 @@ class _Group:
         old_study, study = self._studies.get(study_uid, (place.study, place.study))
         old_series, series = self._series.get((study_uid, series_uid), (place.series, place.series))
         in_new_series = series is None
+        if study is not None and received_at <= study["first_received_at"]:
+            study = whole_study(self._cursor, study)
+        if series is not None and received_at <= series["first_received_at"]:
+            series = whole_series(self._cursor, series)
         self._studies[study_uid] = old_study, merge_study(study, facts, received_at, in_new_series=in_new_series)
         self._series[study_uid, series_uid] = old_series, merge_series(series, facts, received_at)
         row = instance_values(facts, entry.provenance) | derived_values(derivation)

@@ -15,6 +15,12 @@ PATIENTS_DIFFER = "its instances name different patient names or birth dates"
 
 Row = dict[str, Any]
 
+STUDY_HELD = (
+    "study_uid", "patient_id", "patient_name", "patient_birth_date", "modalities", "sop_classes", "series_count",
+    "instance_count", "first_received_at", "last_received_at", "flags",
+)  # fmt: skip
+SERIES_HELD = ("study_uid", "series_uid", "instance_count", "first_received_at")
+
 _NAMES = ("name_alphabetic", "name_ideographic", "name_phonetic")
 
 
@@ -88,7 +94,11 @@ def derived_values(derivation: Derivation) -> Row:
 
 
 def merge_study(row: Row | None, facts: InstanceFacts, received_at: datetime, *, in_new_series: bool) -> Row:
-    """Return a study's row with one more instance counted in; ``row`` is None for the first."""
+    """Return a study's row with one more instance counted in; ``row`` is None for the first.
+
+    Of a row that is there, the columns ``STUDY_HELD`` are enough, and those are returned, unless the instance may be
+    the one received first.
+    """
     modality, sop_class_uid = storable(facts.get("Modality")), facts.sop_class_uid
     if row is None:
         return _study_texts(facts) | {
@@ -125,14 +135,17 @@ def _patient_flags(row: Row, facts: InstanceFacts) -> list[str]:
     if storable(facts.get("PatientID")) != row["patient_id"]:
         flags.append(PATIENT_IDS_DIFFER)
     name = storable(facts.get("PatientName"))
-    same_name = name == row["patient_name"] or fold_name(name) == tuple(row[column] for column in _NAMES)
+    same_name = name == row["patient_name"] or fold_name(name) == fold_name(row["patient_name"])
     if not same_name or storable(facts.get("PatientBirthDate")) != row["patient_birth_date"]:
         flags.append(PATIENTS_DIFFER)
     return flags
 
 
 def merge_series(row: Row | None, facts: InstanceFacts, received_at: datetime) -> Row:
-    """Return a series' row with one more instance counted in; ``row`` is None for the first."""
+    """Return a series' row with one more instance counted in; ``row`` is None for the first.
+
+    As ``merge_study``, with ``SERIES_HELD``.
+    """
     if row is None:
         return _series_texts(facts) | {"instance_count": 1, "first_received_at": received_at}
     merged = row.copy() if received_at > row["first_received_at"] else _older(row, _series_texts(facts), received_at)

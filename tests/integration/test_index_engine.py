@@ -76,8 +76,8 @@ def test_a_closed_index_has_no_file_open(sqlite_index: Index, sqlite_url: str) -
         held = set()
         for each in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):  # the one that lists them
-                held.add(each.readlink().name)
-        return {name for name in held if name.startswith(_path(sqlite_url).name)}
+                held.add(str(each.readlink()))
+        return {path for path in held if path.startswith(str(_path(sqlite_url)))}
 
     sqlite_index.record(make_entry())
     assert opened()
