@@ -19,7 +19,9 @@ STUDY_HELD = (
     "study_uid", "patient_id", "patient_name", "patient_birth_date", "modalities", "sop_classes", "series_count",
     "instance_count", "first_received_at", "last_received_at", "flags",
 )  # fmt: skip
+"""What counting one more instance in needs of a study's row, and changes in it."""
 SERIES_HELD = ("study_uid", "series_uid", "instance_count", "first_received_at")
+"""As ``STUDY_HELD``, of a series' row."""
 
 _NAMES = ("name_alphabetic", "name_ideographic", "name_phonetic")
 
