@@ -144,7 +144,12 @@ def test_an_upgrade_keeps_the_rows_and_leaves_a_backup(old_database: str, next_r
         with closing(sqlite3.connect(copy)) as saved:
             assert saved.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
             assert saved.execute("SELECT study_uid FROM study").fetchall() == [("1.2",)]
-        assert sorted(file.name for file in path.parent.iterdir()) == ["node.db", "node.db.lock", copy.name, "node.db.turn"]
+        assert sorted(file.name for file in path.parent.iterdir()) == [
+            "node.db",
+            "node.db.lock",
+            copy.name,
+            "node.db.turn",
+        ]
 
 
 def test_an_upgrade_that_would_orphan_rows_is_undone(
