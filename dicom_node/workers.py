@@ -19,7 +19,7 @@ from struct import pack
 from dicom_node import logs
 from dicom_node.dimse.capacity import Places, make_table
 from dicom_node.dimse.listener import FORCE
-from dicom_node.errors import HostError
+from dicom_node.errors import HostError, StorageUnavailableError
 from dicom_node.logs import get_logger
 from dicom_node.reception import capacity_of
 from dicom_node.site import Site, Stores
@@ -206,7 +206,10 @@ class Workers:
         """Clear away what dead processes left: after their successors were started, and while nobody waits for it."""
         if self._untidy:
             self._untidy = False
-            self._stores.archive.sweep()
+            try:
+                self._stores.archive.sweep()
+            except StorageUnavailableError as error:
+                log.warning("spool.not_swept", reason=str(error))  # the next start or the next death clears it
 
     def _listen(self, seconds: float) -> None:
         """Hear what processes say, waiting for the first word."""

@@ -127,7 +127,10 @@ class LocalArchive:
         except BaseException:
             volume.close()
             raise
-        archive.sweep()
+        try:
+            archive.sweep()
+        except StorageUnavailableError as error:
+            log.warning("spool.not_swept", reason=str(error))  # a read-only volume still serves what it has
         return archive
 
     @property
@@ -150,16 +153,13 @@ class LocalArchive:
         os.close(self._objects)
         self._volume.close()
 
-    def sweep(self) -> None:
+    def sweep(self) -> int:
         """Make objects of the whole instances that dead processes left in the spool, and remove the rest.
 
-        Those are not in the index yet. What keeps it from that is logged.
+        Returns how many became objects; they are not in the index yet. Raises StorageUnavailableError.
         """
-        try:
-            with refusals("sweep the spool"):
-                sweep(self._volume, self._salvage)
-        except StorageUnavailableError as error:
-            log.warning("spool.not_swept", reason=str(error))  # a read-only volume still serves what it has
+        with refusals("sweep the spool"):
+            return sweep(self._volume, self._salvage)
 
     def check(self) -> None:
         """Raise StorageUnavailableError when an instance could not be received now."""
