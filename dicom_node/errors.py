@@ -31,6 +31,10 @@ class NotPermittedError(OperatorError):
     """The operator asked as the wrong user of the system."""
 
 
+class LibraryError(OperatorError):
+    """An installed library is not as this program needs it; the message says which release to install."""
+
+
 class SenderError(NodeError):
     """The sender's instance or request is at fault; sending it again unchanged will fail again."""
 

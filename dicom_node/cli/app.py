@@ -18,6 +18,7 @@ from dicom_node.errors import (
     DatabaseError,
     DeliveryError,
     HostError,
+    LibraryError,
     NodeError,
     NotPermittedError,
     SchemaTooNewError,
@@ -178,7 +179,7 @@ def _count(number: int, noun: str) -> str:
 
 def _exit_code(error: NodeError) -> int:
     match error:
-        case SchemaTooNewError():
+        case SchemaTooNewError() | LibraryError():
             return CONFIG
         case NotPermittedError():
             return NOT_PERMITTED

@@ -98,7 +98,7 @@ class NodeAssociation(Association):
     ) -> None:
         """Prepare an admitted association; ``addresses`` are the socket addresses here and there."""
         super().__init__(ae, "acceptor")
-        self._server = server  # the library closes the connection through it
+        self._server = server  # the library finds the associations of a server by it
         self.dul.daemon = True  # a peer that hangs must not keep the process alive
         self.dul._run_loop_delay = LIBRARY_PAUSE  # noqa: SLF001 - a seam: see seams.py
         number = next(_numbers)

@@ -10,7 +10,7 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from dicom_node.dimse import pdu
+from dicom_node.dimse import pdu, seams
 from dicom_node.dimse.access import Admission, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
 from dicom_node.dimse.capacity import Places
@@ -45,8 +45,9 @@ def open_port(address: tuple[str, int]) -> socket.socket:
     """Listen on an address; port 0 takes a free one. Connections wait until a ``Listener`` accepts them.
 
     The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when the address
-    cannot be bound.
+    cannot be bound, or when the installed pynetdicom is none to work with.
     """
+    seams.check()
     listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
