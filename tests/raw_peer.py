@@ -19,6 +19,16 @@ def item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBH", kind, 0, len(body)) + body
 
 
+def items(data: bytes) -> list[bytes]:
+    """The items in ``data``, each with its header."""
+    found = []
+    while data:
+        size = 4 + int.from_bytes(data[2:4], "big")
+        found.append(data[:size])
+        data = data[size:]
+    return found
+
+
 def associate_request(
     calling: bytes, called: bytes, contexts: Sequence[tuple[str, Sequence[str]]], maximum: int = 16384
 ) -> bytes:

@@ -321,6 +321,34 @@ def test_a_giant_association_request_is_refused_by_its_header(node: Node) -> Non
         assert peer.is_closed()
 
 
+def test_a_malformed_association_request_is_aborted(node: Node) -> None:
+    request = raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", [])
+    proposal = raw_peer.item(0x20, b"\1\0\0\0" + raw_peer.item(0x30, MAMMOGRAM.encode()))
+    with RawPeer(node.port, contexts=None) as peer:
+        peer.send(b"\1\0" + (len(request) - 6 + len(proposal)).to_bytes(4, "big") + request[6:] + proposal)
+        assert peer.read_unit()[0] == 7
+        assert peer.is_closed()
+
+
+def test_another_protocol_version_is_rejected(node: Node) -> None:
+    request = raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", [(MAMMOGRAM, [EXPLICIT])])
+    with RawPeer(node.port, contexts=None) as peer:
+        peer.send(request[:6] + b"\0\2" + request[8:])
+        answer = peer.read_unit()
+        assert (answer[0], tuple(answer[7:10])) == (3, (1, 2, 2))
+        assert peer.is_closed()
+    wait_for(lambda: node.listener.associations == 0)
+
+
+def test_each_proposal_is_answered_whoever_serves_it(node: Node) -> None:
+    contexts = [(VERIFICATION, [IMPLICIT]), ("1.2.3.4", [EXPLICIT]), (MAMMOGRAM, ["1.2.3.5"]), *CONTEXTS]
+    with RawPeer(node.port, contexts=contexts) as peer:
+        results = {item[4]: item[6] for item in raw_peer.items(peer.answer[74:]) if item[0] == 0x21}
+        assert results == {1: 0, 3: 3, 5: 4, 7: 0, 9: 0, 11: 0}
+        peer.send(raw_peer.message(9, raw_peer.echo_request(4)))
+        assert peer.read_response()[0].status == 0
+
+
 def test_time_the_node_takes_is_not_the_peers(make_node: Any) -> None:
     node = make_node(unit=0.5, idle=0.5)
     node.store.slow = 1.0
