@@ -31,7 +31,7 @@ from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
 RECEIVE_BUFFER = 1 << 18
 """Bytes taken from the connection at a time; larger ones measured no faster."""
 
-TURN = 0.25
+TURN = 0.5
 """Seconds that one call of ``ready`` may wait or work, so that the library's loop notices a stop."""
 
 PAUSE = 0.001
