@@ -130,6 +130,7 @@ _SAME = (
 """Warnings that agree in these are equal. Nothing a stranger can vary at will is among them but his address."""
 _MOST_KINDS = 1000
 
+_FIRST = ("timestamp", "level", "event", "logger")
 _EVENT = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _UID = re.compile(r"[0-9.]{1,64}")
 _FRAMES = 12
@@ -207,7 +208,8 @@ def _renderer(form: Format, stream: TextIO, environ: Mapping[str, str]) -> Proce
         under_service_manager = "JOURNAL_STREAM" in environ or "INVOCATION_ID" in environ
         form = "console" if is_terminal and not under_service_manager else "json"
     if form == "json":
-        return lambda _logger, _method, event: json.dumps(event)
+        encode = json.JSONEncoder().encode
+        return lambda _logger, _method, event: encode(event)
     if form == "logfmt":
         return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
     return structlog.dev.ConsoleRenderer(colors=wants_colour(stream, environ), pad_event_to=24)
@@ -328,20 +330,21 @@ class _Repeats:
 
 def _gate(_logger: Any, _method: str, event: _Event) -> _Event:
     """Let through the allowed keys alone, each value short, flat and printable."""
-    line: dict[str, Any] = {}
-    for key in ("timestamp", "level", "event", "logger"):
-        if key in event:
-            line[key] = _value(key, event[key])
+    line: dict[str, Any] = {key: _value(key, event[key]) for key in _FIRST if key in event}
+    dropped = 0
     for key, value in event.items():
-        if key in KEYS and key not in line:
+        if key not in KEYS:
+            dropped += 1
+        elif key not in line:
             line[key] = _value(key, value)
-    dropped = sum(1 for key in event if key not in KEYS)
     if dropped:
         line["dropped_keys"] = dropped
     return line
 
 
 def _value(key: str, value: Any) -> Any:
+    if type(value) is str:
+        return _text(key, value)
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, bool | int | float):
@@ -352,7 +355,10 @@ def _value(key: str, value: Any) -> Any:
         return value.isoformat()
     if not isinstance(value, str | Path):
         return f"({type(value).__name__})"  # its text could hold anything
-    text = str(value)
+    return _text(key, str(value))
+
+
+def _text(key: str, text: str) -> str:
     if key == "event":
         return text if _EVENT.fullmatch(text) else "log.free_text"
     if key.endswith("_uid"):
@@ -362,6 +368,8 @@ def _value(key: str, value: Any) -> Any:
 
 def _printable(text: str) -> str:
     """Escape what could end a line or steer a terminal, and cut what is too long."""
+    if len(text) <= LONGEST and text.isprintable():
+        return text
     flat = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:LONGEST])
     return flat if len(text) <= LONGEST and len(flat) <= LONGEST else flat[: LONGEST - 1] + "…"
 
