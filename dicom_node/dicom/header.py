@@ -107,12 +107,12 @@ def _private_attributes(elements: Item, sets: CharacterSets, values: Values) -> 
     """
     private = [(tag, element) for tag, element in elements.items() if tag & 0x10000]
     creators = {
-        tag: values.private_text(tag, "", element, sets) for tag, element in private if 0x10 <= tag & 0xFFFF <= 0xFF
+        tag: values.text(tag, element, sets, "", "") for tag, element in private if 0x10 <= tag & 0xFFFF <= 0xFF
     }
     found: dict[str, str] = {}
     for tag, element in private:
         creator = creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF), "")
         if tag & 0xFFFF > 0xFF and creator:
             name = f"{creator}:{tag >> 16:04X},{tag & 0xFF:02X}"
-            found[name] = values.private_text(tag, creator, element, sets)
+            found[name] = values.text(tag, element, sets, "", creator)
     return found

@@ -241,34 +241,32 @@ class _Walk:
                         if frame is root and self.header_end < 0:
                             self.header_end = position
                     at += 8
-                    is_long = not vr  # its length has 32 bits: it may be without one, or a sequence
-                    if vr is None:
-                        vr, length, more = self._odd(code, length, window[at - 4 : at + 4])
-                        at += more
-                    is_kept = tag in wanted or (private and group & 1 and length <= LONGEST_VALUE)
-                    if is_kept:
-                        size = min(length, LONGEST_VALUE)
-                        self._room -= _COST + size
-                        is_kept = self._room >= 0
-                    value_end = start + at + length
-                    if value_end > limit and length != _UNDEFINED:
-                        whole = "the data" if frame is root else "what holds it"
-                        raise UnreadableInstanceError(f"{_name(tag)} is longer than {whole}")
-                    if is_long:
-                        if length == _UNDEFINED and (tag == _PIXEL_DATA or vr not in _HOLDING_ITEMS):
-                            position, count = self._fragments(frame, tag, start + at, count)
-                            continue
+                    is_wanted = tag in wanted or (private and group & 1 and length <= LONGEST_VALUE)
+                    if not vr:  # its length has 32 bits: it may have none, or be a sequence
+                        if vr is None:
+                            vr, length, more = self._odd(code, length, window[at - 4 : at + 4])
+                            at += more
+                            is_wanted = tag in wanted or (private and group & 1 and length <= LONGEST_VALUE)
                         if length == _UNDEFINED or vr == "SQ" or (not vr and tag in _SEQUENCES):
                             if frame is root:
                                 self._top_start = position
-                            frame = self._enter(frame, tag, _ENDLESS if length == _UNDEFINED else value_end, is_kept)
+                            if length == _UNDEFINED and (tag == _PIXEL_DATA or vr not in _HOLDING_ITEMS):
+                                position, count = self._fragments(frame, tag, start + at, count)
+                                continue
                             position = start + at
+                            frame = self._enter(frame, tag, position, length, is_wanted)
                             break
-                    if is_kept:
-                        value = window[at : at + size]
-                        if len(value) < size:
-                            value = self._read(start + at, size)
-                        kept[tag] = _element((vr, length, value, None))
+                    value_end = start + at + length
+                    if value_end > limit:
+                        raise _too_long(tag, is_top=frame is root)
+                    if is_wanted:
+                        if value_end <= window_end and length <= LONGEST_VALUE:
+                            value = window[at : at + length]
+                        else:
+                            value = self._read(start + at, min(length, LONGEST_VALUE))
+                        self._room -= _COST + len(value)
+                        if self._room >= 0:
+                            kept[tag] = _element((vr, length, value, None))
                     if value_end > window_end and not data.reaches(value_end):
                         raise UnreadableInstanceError(f"{_name(tag)} is longer than the data")
                     position = value_end
@@ -301,14 +299,19 @@ class _Walk:
         window, start = self._data.window(position, size)
         return window[position - start : position - start + size]
 
-    def _enter(self, frame: _Frame, tag: int, end: int, is_kept: bool) -> _Frame:
-        """Open a sequence."""
+    def _enter(self, frame: _Frame, tag: int, position: int, length: int, is_wanted: bool) -> _Frame:
+        """Open a sequence whose items begin at a position."""
+        end = _ENDLESS if length == _UNDEFINED else position + length
+        if frame.limit < end < _ENDLESS:
+            raise _too_long(tag, is_top=frame is self._root)
         if len(self._open) >= 2 * DEEPEST:
             raise _LimitError(f"nested deeper than {DEEPEST} sequences: not checked further")
         items: list[Item] | None = None
-        if is_kept:
-            items = []
-            frame.kept[tag] = Element("SQ", 0, b"", items)
+        if is_wanted:
+            self._room -= _COST + min(length, LONGEST_VALUE)
+            if self._room >= 0:
+                items = []
+                frame.kept[tag] = Element("SQ", 0, b"", items)
         self._open.append(frame)
         return _Frame(end=end, limit=frame.limit, is_sequence=True, items=items)
 
@@ -363,6 +366,10 @@ class _Walk:
             position += length
             if position > frame.limit or not self._data.reaches(position):
                 raise UnreadableInstanceError(f"a fragment of {_name(tag)} is longer than the data")
+
+
+def _too_long(tag: int, *, is_top: bool) -> UnreadableInstanceError:
+    return UnreadableInstanceError(f"{_name(tag)} is longer than {'the data' if is_top else 'what holds it'}")
 
 
 def _one_more(count: int) -> int:

@@ -33,16 +33,17 @@ class Values:
         self.flags: dict[str, None] = {}
         self._order = "<" if little_endian else ">"
 
-    def text(self, tag: int, element: Element, sets: CharacterSets, name: str) -> str:
-        """Return the value of a standard element; several values are joined by a backslash.
+    def text(self, tag: int, element: Element, sets: CharacterSets, name: str, creator: str | None = None) -> str:
+        """Return the value of a standard element, or of a private one of ``creator``.
 
-        ``name`` stands for the element in flags. Dates become YYYYMMDD where they are dates. A sequence is "".
+        Several values are joined by a backslash. ``name`` stands for the element in flags, "" for one not worth any.
+        Dates become YYYYMMDD where they are dates. A sequence is "".
         """
         vr, length, value, items = element
         if vr not in _READABLE:
-            vr = dictionary_vr(tag)
+            vr = dictionary_vr(tag) if creator is None else _private_vr(tag, creator)
             if vr not in _READABLE:
-                return ""
+                return "" if creator is None else self._unreadable(element)
         # Most values are short plain text, the same in every character set, and are done here.
         if vr not in _NUMBERS and length <= LONGEST_TEXT and value.isascii() and items is None:
             text = value.decode("ascii").strip("\0 ")
@@ -50,15 +51,9 @@ class Values:
                 return text
         return self._readable(vr, element, sets, name)
 
-    def private_text(self, tag: int, creator: str, element: Element, sets: CharacterSets) -> str:
-        """Return the value of a private element of ``creator``; nothing of it is worth a flag.
-
-        What has no known readable VR is text where it is printable, else hexadecimal digits when short, else the
-        number of bytes; a sequence, or nothing but blanks, is "".
-        """
-        vr = element.vr if element.vr in _READABLE else _private_vr(tag, creator)
-        if vr in _READABLE:
-            return self._readable(vr, element, sets, "")
+    def _unreadable(self, element: Element) -> str:
+        """Return what has no known readable VR: as text where it is printable, else as hexadecimal digits when short,
+        else the number of bytes. A sequence, or nothing but blanks, is ""."""
         value = element.value.strip(b"\0 \t\r\n")
         if value.isascii() and value.decode("ascii").translate(_CLEAN).isprintable():
             return self._clean(value.decode("ascii"), "UT", "")

@@ -14,9 +14,10 @@ from pydicom.multival import MultiValue
 from dicom_node.accreditation.signals import Role, Signals, Stage
 from dicom_node.dicom.datetimes import parse_da
 from dicom_node.dicom.facts import Provenance, ReadInstance
-from dicom_node.dicom.header import read_instance
+from dicom_node.dicom.header import read_data_set, read_instance
 from dicom_node.dicom.keys import KEYS
 from dicom_node.dicom.part10 import read_meta
+from dicom_node.dicom.streams import file_part
 from dicom_node.errors import UnreadableInstanceError
 
 REAL = Path(os.environ.get("DICOM_NODE_REAL_DATA", Path(__file__).parents[2].parent / "shared" / "data" / "real"))
@@ -71,6 +72,25 @@ def test_a_good_file_is_read_as_pydicom_reads_it(path: Path) -> None:
     assert differing == {}
     assert facts.sop_instance_uid == expected["SOPInstanceUID"]
     assert facts.study_uid == expected["StudyInstanceUID"]
+
+
+@pytest.mark.parametrize("path", files("good", "conflict", "nasty"))
+def test_a_file_is_read_alike_however_much_of_it_is_in_memory(path: Path) -> None:
+    def outcome(head: int) -> ReadInstance | str:
+        try:
+            return read_data_set(data[:head], len(data), read_at, meta.transfer_syntax_uid, PROVENANCE)
+        except UnreadableInstanceError as error:
+            return str(error)
+
+    with path.open("rb") as file:
+        try:
+            meta = read_meta(file)
+        except UnreadableInstanceError:
+            return
+        read_at = file_part(file, meta.data_set_offset)
+        data = read_at(0, path.stat().st_size)
+        expected = outcome(0)
+        assert [head for head in (1, 500, 5_000, 50_000, len(data)) if outcome(head) != expected] == []
 
 
 @pytest.mark.parametrize("path", files("good", "conflict"))

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.charset import python_encoding
 
 from dicom_node.dicom.charsets import CharacterSets, character_sets, decode, encode
 
@@ -118,3 +119,9 @@ def test_what_can_be_encoded_is_decoded_to_the_same(text: str, sets: str, name: 
 def test_the_default_repertoire_expresses_ascii_only() -> None:
     with pytest.raises(UnicodeEncodeError):
         encode("é", CharacterSets())
+
+
+def test_plain_text_is_the_same_in_every_character_set() -> None:
+    plain = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("\\"))
+    for term in python_encoding:
+        assert decode(plain, character_sets(term)) == (plain.decode("ascii"), True), term

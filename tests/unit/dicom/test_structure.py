@@ -116,6 +116,51 @@ def test_a_deflated_data_set_cut_anywhere_is_refused(name: str) -> None:
             check(data[:end], DEFLATED)
 
 
+def selected(data: bytes, syntax: str, head: int) -> Structure:
+    """Check with the first ``head`` bytes in memory and keep something of every kind."""
+    selection = Selection(
+        top=frozenset({0x00080060, 0x00100010, 0x0040A730}), nested=frozenset({0x0040A730, 0x0040A160}), private=True
+    )
+    return check_structure(data[:head], len(data), file_part(BytesIO(data), 0), syntax, selection)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, JPEG, DEFLATED])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_how_much_is_in_memory_makes_no_difference(name: str, syntax: str) -> None:
+    data = encode(OBJECTS[name], EXPLICIT if syntax == DEFLATED else syntax)
+    data = deflate(data) if syntax == DEFLATED else data
+    expected = selected(data, syntax, 0)
+    for head in range(1, len(data) + 1):
+        assert selected(data, syntax, head) == expected
+
+
+def test_of_a_header_in_memory_nothing_is_read() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read_at(offset: int, size: int) -> bytes:
+        asked.append((offset, size))
+        return b""
+
+    header = encode(make_mg(PixelData=None))
+    pixels = b"\xe0\x7f\x10\0OW\0\0" + struct.pack("<I", 10_000_000)
+    structure = check_structure(header + pixels, len(header + pixels) + 10_000_000, read_at, EXPLICIT)
+    assert structure.header_end == len(header)
+    assert asked == []
+
+
+def test_what_follows_large_pixel_data_is_checked_too() -> None:
+    pixels = b"\xe0\x7f\x10\0OW\0\0" + struct.pack("<I", 100_000) + bytes(100_000)
+    padding = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 4) + bytes(4)
+    assert check(UID + pixels + padding).flags == ()
+    with pytest.raises(UnreadableInstanceError, match="longer than the data"):
+        check((UID + pixels + padding)[:-1])
+
+
+def test_a_data_set_of_which_less_comes_than_was_told_is_refused() -> None:
+    with pytest.raises(UnreadableInstanceError, match="cut short"):
+        check_structure(UID, 2 * len(UID), lambda _offset, _size: b"", EXPLICIT)
+
+
 def test_a_file_shorter_than_its_data_set_is_refused() -> None:
     data = encode(make_mg())
     with pytest.raises(UnreadableInstanceError, match="shorter"):
