@@ -6,7 +6,7 @@ same text once. Items of structured reports, which have codes instead of keyword
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydicom.datadict import tag_for_keyword
 
@@ -87,8 +87,7 @@ NESTED_TAGS = frozenset(_TAGS[keyword] for keyword in _ELEMENTS)
 """Elements it reads inside them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _In:
+class _In(NamedTuple):
     """An item with the character sets in force in it (PS3.5 7.5.3)."""
 
     item: Item

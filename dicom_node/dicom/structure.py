@@ -156,13 +156,17 @@ class _Frame:
 
     __slots__ = ("end", "is_sequence", "items", "kept", "limit", "wanted")
 
-    def __init__(self, *, end: int, limit: int, is_sequence: bool = False, items: list[Item] | None = None) -> None:
+    def __init__(self, end: int, limit: int, is_sequence: bool, items: list[Item] | None = None) -> None:
         self.end = end
         self.limit = limit if end == _ENDLESS else end
         self.is_sequence = is_sequence
         self.items = items
-        self.kept: dict[int, Element] = {}
-        self.wanted: frozenset[int] = frozenset()
+        self.kept = _NOTHING_KEPT
+        self.wanted = _NOTHING_WANTED
+
+
+_NOTHING_KEPT: dict[int, Element] = {}  # of what wants nothing: it stays empty
+_NOTHING_WANTED: frozenset[int] = frozenset()
 
 
 class _LimitError(Exception):
@@ -178,9 +182,9 @@ class _Walk:
         self._implicit = transfer_syntax_uid == ImplicitVRLittleEndian
         self._selection = selection
         self._unpack_implicit, self._unpack_explicit, self._unpack_length = _UNPACK[self.little_endian]
-        self._root = _Frame(end=_ENDLESS, limit=length)
-        self._root.wanted = selection.top
-        self.kept = self._root.kept
+        self.kept: dict[int, Element] = {}
+        self._root = _Frame(_ENDLESS, length, is_sequence=False)
+        self._root.wanted, self._root.kept = selection.top, self.kept
         self._open: list[_Frame] = []
         self._top_start = 0
         self._room = MOST_KEPT
@@ -313,31 +317,32 @@ class _Walk:
                 items = []
                 frame.kept[tag] = Element("SQ", 0, b"", items)
         self._open.append(frame)
-        return _Frame(end=end, limit=frame.limit, is_sequence=True, items=items)
+        return _Frame(end, frame.limit, True, items)
 
     def _in_sequence(self, frame: _Frame, position: int, count: int) -> tuple[_Frame, int, int]:
         """Take an item, or the end of a sequence; return the frame open then, where it goes on, and the new count."""
         if position >= frame.end:
             return self._open.pop(), position, count
-        header = self._read(position, 8)
-        if len(header) < 8:
+        window, start = self._data.window(position, 8)
+        at = position - start
+        if len(window) - at < 8:
             raise UnreadableInstanceError("the data set is cut short")
         count = _one_more(count)
-        group, element, length = self._unpack_implicit(header, 0)
+        group, element, length = self._unpack_implicit(window, at)
         tag = (group << 16) + element
         position += 8
         if group != _ITEM_GROUP:
             raise UnreadableInstanceError(f"{_name(tag)} stands in a sequence outside an item")
         if tag != _ITEM:
-            return self._closed(frame, tag, header[4:], _SEQUENCE_END), position, count
+            return self._closed(frame, tag, window[at + 4 : at + 8], _SEQUENCE_END), position, count
         end = _ENDLESS if length == _UNDEFINED else position + length
         if end != _ENDLESS and end > frame.limit:
             raise UnreadableInstanceError("an item is longer than what holds it")
-        item = _Frame(end=end, limit=frame.limit)
+        item = _Frame(end, frame.limit, False)
         if frame.items is not None:
             self._room -= _COST
             if self._room >= 0:
-                item.wanted = self._selection.nested
+                item.wanted, item.kept = self._selection.nested, {}
                 frame.items.append(item.kept)
         self._open.append(frame)
         return item, position, count

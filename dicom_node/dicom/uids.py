@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import (
@@ -56,7 +57,12 @@ def is_uid(text: str) -> bool:
     At most 64 characters; two or more components of the digits 0 to 9, joined by full stops; no component is empty or
     begins with 0 unless it is 0. Padding, line ends and any other character make it none.
     """
-    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
+    return len(text) <= _LONGEST_UID and _is_uid(text)
+
+
+@lru_cache(maxsize=4096)  # the same ones come with image after image, and each at several places
+def _is_uid(text: str) -> bool:
+    return _UID.fullmatch(text) is not None
 
 
 TRANSFER_SYNTAXES: tuple[str, ...] = (
