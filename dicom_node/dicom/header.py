@@ -6,6 +6,7 @@ Any other fault is let be: the attribute is read as far as it goes, or left out,
 """
 
 import os
+from functools import lru_cache
 from typing import BinaryIO
 
 from dicom_node.dicom.charsets import CharacterSets, character_sets
@@ -113,6 +114,10 @@ def _private_attributes(elements: Item, sets: CharacterSets, values: Values) -> 
     for tag, element in private:
         creator = creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF), "")
         if tag & 0xFFFF > 0xFF and creator:
-            name = f"{creator}:{tag >> 16:04X},{tag & 0xFF:02X}"
-            found[name] = values.text(tag, element, sets, "", creator)
+            found[_private_name(creator, tag)] = values.text(tag, element, sets, "", creator)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _private_name(creator: str, tag: int) -> str:
+    return f"{creator}:{tag >> 16:04X},{tag & 0xFF:02X}"

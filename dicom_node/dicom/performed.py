@@ -3,6 +3,8 @@
 The creation date of the instance and the time of receipt are never among them: a study sent again keeps its date.
 """
 
+from functools import lru_cache
+
 from dicom_node.accreditation.signals import DateCandidate, Role
 from dicom_node.dicom.datetimes import parse_da, parse_dt
 from dicom_node.dicom.facts import InstanceFacts
@@ -41,13 +43,13 @@ def altered_dates(facts: InstanceFacts) -> str:
 def date_candidates(facts: InstanceFacts, role: Role) -> tuple[DateCandidate, ...]:
     """Return every date that is written, usable or not; an object without pixels that is no dose report has none."""
     altered = altered_dates(facts)
-    candidates = []
-    for source in _sources(facts, role):
-        text = facts.get(source)
-        if text:
-            day = parse_dt(text) if source in _DATE_TIMES else parse_da(text)
-            candidates.append(DateCandidate(source=source, day=day, problem=altered or ("" if day else "not a date")))
-    return tuple(candidates)
+    return tuple([_candidate(source, text, altered) for source in _sources(facts, role) if (text := facts.get(source))])
+
+
+@lru_cache(maxsize=1024)  # all instances of a study have the same few
+def _candidate(source: str, text: str, altered: str) -> DateCandidate:
+    day = parse_dt(text) if source in _DATE_TIMES else parse_da(text)
+    return DateCandidate(source=source, day=day, problem=altered or ("" if day else "not a date"))
 
 
 def _sources(facts: InstanceFacts, role: Role) -> tuple[str, ...]:
