@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CALLS = (
-    "openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,write,writev,pwrite64,pwritev,ftruncate,fsync,fdatasync,"
-    "link,linkat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,sendto,sendmsg,fork,vfork,clone,clone3"
+    "openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync,syncfs,"
+    "link,linkat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,sendto,sendmsg,fork,vfork,clone,clone3,execve"
 )
 _LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)")
 _UNFINISHED = " <unfinished ...>"
@@ -33,6 +33,14 @@ class _File:
     flushed: bytes = b""
     names: dict[str, "_File"] = field(default_factory=dict)
     flushed_names: dict[str, "_File"] = field(default_factory=dict)
+    flushed_by: int = 0
+    """The line of the trace in which the latest flush of it that ended had begun: flushes overlap."""
+
+    def everything(self) -> Iterator["_File"]:
+        """Yield itself and whatever has a name below it now."""
+        yield self
+        for file in self.names.values():
+            yield from file.everything()
 
     def surviving(self) -> Iterator["_File"]:
         """Yield every file that surely has a name after a power cut."""
@@ -62,7 +70,11 @@ class FlushOrder:
         self._sent = sent
         self._promised: set[str] = set()
         self._handles: dict[int, _Handle] = {}
-        self._flushing: dict[str, tuple[_File, bytes, dict[str, _File]]] = {}
+        """Those of the process whose call is looked at."""
+        self._tables: dict[str, dict[int, _Handle]] = {}
+        self._children: dict[str, dict[int, _Handle]] = {}
+        """By the process that begins one: the handles that its child, not seen yet, will have."""
+        self._flushing: dict[str, list[tuple[int, _File, bytes, dict[str, _File]]]] = {}
         self._begun: dict[str, str] = {}
 
     def read(self, trace: Path) -> None:
@@ -72,6 +84,7 @@ class FlushOrder:
                 if not (parts := _LINE.match(line)):
                     continue  # signals and exits
                 process, resumed, call, rest = parts.groups()
+                self._handles = self._table(process)
                 if call:
                     self._begin(process, call, rest, number)
                     if rest.endswith(_UNFINISHED):
@@ -88,10 +101,11 @@ class FlushOrder:
         """Take account of what counts from its beginning: answers, flushes, handles given up."""
         if call == "close":
             self._handles.pop(int(arguments.split(")", maxsplit=1)[0].split(maxsplit=1)[0]), None)
-        elif call in {"fsync", "fdatasync"}:
+        elif call in {"fsync", "fdatasync", "syncfs"}:
             handle = self._handles.get(int(re.split(r"\D", arguments)[0]))
             if handle:
-                self._flushing[process] = handle.file, bytes(handle.file.data), dict(handle.file.names)
+                files = set(self._root.everything()) if call == "syncfs" else {handle.file}
+                self._flushing[process] = [(number, file, bytes(file.data), dict(file.names)) for file in files]
         elif call in {"sendto", "sendmsg", "write", "writev"}:
             data = b"".join(_texts(arguments))
             if int(re.split(r"\D", arguments)[0]) not in self._handles and all(part in data for part in _SUCCESS):
@@ -100,22 +114,36 @@ class FlushOrder:
                 self._promised.add(uid)
                 self._check(number)
         elif call in {"fork", "vfork", "clone", "clone3"}:
-            assert "CLONE_THREAD" in arguments, "this follows one process, and the node has begun another"
+            self._children[process] = self._handles if "CLONE_FILES" in arguments else dict(self._handles)
+
+    def _table(self, process: str) -> dict[int, _Handle]:
+        """Return the handles of a process; a child may be seen before the call that made it has ended."""
+        if process not in self._tables:
+            parent = next(iter(self._children), "")
+            self._tables[process] = self._children.pop(parent, {})
+        return self._tables[process]
 
     def _end(self, process: str, call: str, arguments: str, result: int) -> None:
         """Take account of a call that succeeded."""
         numbers = [int(number) for number in re.findall(r"(?<![\w\\])\d+(?!\w)", _TEXT.sub("", arguments))]
         texts = _texts(arguments)
-        if call in {"fsync", "fdatasync"} and process in self._flushing:
-            file, file.flushed, file.flushed_names = self._flushing.pop(process)
+        if call in {"fsync", "fdatasync", "syncfs"}:
+            for number, file, data, names in self._flushing.pop(process, ()):
+                if number > file.flushed_by:
+                    file.flushed, file.flushed_names, file.flushed_by = data, names, number
+        elif call in {"fork", "vfork", "clone", "clone3"}:
+            if str(result) not in self._tables:
+                self._tables[str(result)] = self._children.pop(process)
+        elif call == "execve":
+            self._tables[process] = {}  # of the archive's files, none outlives it
         elif call in {"open", "openat", "creat"}:
             self._open(arguments, texts[0].decode(), result)
         elif call in {"dup", "dup2", "dup3"} or (call == "fcntl" and "F_DUPFD" in arguments):
             if numbers[0] in self._handles:
                 self._handles[result] = self._handles[numbers[0]]
-        elif call in {"lseek", "ftruncate", "write", "writev", "pwrite64", "pwritev"}:
+        elif call in {"lseek", "ftruncate", "write", "writev", "pwrite64", "pwritev", "pwritev2"}:
             if handle := self._handles.get(numbers[0]):
-                _change(handle, call, b"".join(texts)[:result], numbers[-1], result)
+                _change(handle, call, b"".join(texts)[:result], numbers[-2 if call == "pwritev2" else -1], result)
         elif call in {"mkdir", "mkdirat"}:
             if place := self._place(arguments, texts[0].decode()):
                 place[0].names[place[1]] = _File()
@@ -189,7 +217,7 @@ def _texts(arguments: str) -> list[bytes]:
 
 
 def _change(handle: _Handle, call: str, data: bytes, last: int, result: int) -> None:
-    """Move the handle or change its file; ``last`` is the last number among the arguments."""
+    """Move the handle or change its file; ``last`` is its new length, or where to write if the call says so."""
     file = handle.file
     if call == "lseek":
         handle.at = result
@@ -198,7 +226,7 @@ def _change(handle: _Handle, call: str, data: bytes, last: int, result: int) -> 
         del file.data[last:]
         file.data.extend(bytes(last - len(file.data)))
         return
-    if call in {"pwrite64", "pwritev"}:
+    if call in {"pwrite64", "pwritev", "pwritev2"}:
         at = last
     else:
         at = len(file.data) if handle.appends else handle.at

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Self
 
 import pydicom
+from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.cli.app import run
 from tests import raw_peer
 from tests.factories import encode, make_mg, new_uid
 from tests.live import CONFIG, LiveNode
-from tests.querying import identifier
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPeer
 
 
@@ -290,7 +290,9 @@ def look(node: PoweredNode, series: set[tuple[str, str]]) -> Found:
 
 def _find(port: int, study_uid: str, series_uid: str) -> list[str]:
     """Ask for the SOP Instance UIDs of a series."""
-    ds = identifier("IMAGE", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid, SOPInstanceUID="")
+    ds = Dataset()
+    ds.QueryRetrieveLevel = "IMAGE"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study_uid, series_uid, ""
     request = raw_peer.command_set(0x0020, 1, STUDY_ROOT_FIND, raw_peer.element(0x0700, b"\0\0"), data=True)
     with RawPeer(port, calling=b"PACS", contexts=[(STUDY_ROOT_FIND, [IMPLICIT])], timeout=60.0) as asking:
         asking.send(raw_peer.message(1, request, encode(ds, ImplicitVRLittleEndian)))
