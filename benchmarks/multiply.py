@@ -5,6 +5,7 @@ are written again and again, with other UIDs, patients and days, and whatever el
 files behind the copies; the index does not need them to be asked.
 """
 
+import hashlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ class _Table:
                 if row[at]:
                     new[at] = days.get(row[at]) or days.setdefault(row[at], _earlier(row[at], back))
             if digest is not None:
-                new[digest] = f"{number:08x}{row[digest][8:]}"
+                new[digest] = hashlib.sha256(f"{number} {row[digest]}".encode()).hexdigest()  # all over, as real ones
             if reviewed is not None and row[reviewed] is None:
                 new[reviewed] = row[columns["last_received_at"]]  # else all of them would be reviewed at the start
             if tally is not None:

@@ -12,11 +12,11 @@ Identical data sets are one file; different ones are two, also under one SOP Ins
 and nothing of a peer's is in a path.
 """
 
+import contextlib
 import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -37,8 +37,11 @@ from dicom_node.logs import get_logger
 OBJECTS = "objects"
 """The folder of kept files, under the root."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_SHELF = re.compile(r"[0-9a-f]{2}")
 _SUFFIX = ".dcm"
+_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
+
+SHELVES = tuple(f"{number:02x}" for number in range(256))
+"""The folders of objects, by the first two hex digits of their digests."""
 
 log = get_logger(__name__)
 
@@ -53,15 +56,6 @@ class Kept:
     """Bytes of the data set."""
     new: bool
     """False when the archive had these bytes already."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One file under ``objects/``."""
-
-    digest: str
-    file_size: int
-    """Bytes of the file: preamble, file meta and data set."""
 
 
 class Placed(Enum):
@@ -216,18 +210,25 @@ class LocalArchive:
             raise StorageUnavailableError(f"cannot open object {digest}: {reason(error)}") from error
         return os.fdopen(file, "rb")
 
-    def objects(self) -> Iterator[StoredObject]:
-        """Yield every object in the order of the digests. Files of other names are passed over.
+    def objects(self) -> Iterator[str]:
+        """Yield the digest of every object, in order. Files of other names are passed over.
 
         Objects kept while this runs may or may not be among them. Raises StorageUnavailableError.
         """
-        with refusals("list the objects"):
-            with opened_folder(OBJECTS, self._volume.fd) as objects:
-                shelves = sorted(name for name in names_in(objects) if _SHELF.fullmatch(name))
-            for name in shelves:
-                with opened_folder(name, self._objects) as shelf:
-                    found = _objects_on(shelf, name)
-                yield from found
+        for shelf in SHELVES:
+            yield from sorted(self.objects_on(shelf))
+
+    def objects_on(self, shelf: str) -> set[str]:
+        """Return the digests of the objects on one of ``SHELVES``; else as ``objects``."""
+        with refusals("list the objects"), contextlib.ExitStack() as open_folders:
+            try:
+                folder = open_folders.enter_context(opened_folder(f"{OBJECTS}/{shelf}", self._volume.fd))
+            except FileNotFoundError:
+                os.stat(OBJECTS, dir_fd=self._volume.fd)  # nothing was kept there; or else the archive is gone
+                return set()
+            entries = open_folders.enter_context(os.scandir(folder))
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        return {name.removesuffix(_SUFFIX) for name in names if _NAME.fullmatch(name) and name.startswith(shelf)}
 
     def _place(self, name: str, folder: int, seal: Seal) -> Placed:
         """Give a sealed file of an open folder the name of its object, in memory. Raises OSError."""
@@ -254,7 +255,7 @@ class LocalArchive:
     def _salvage(self, name: str, folder: int, seal: Seal) -> None:
         """Make a dead process's sealed slot an object, under a name that was not made before: see `sweep`."""
         target = f"{seal.digest[:2]}/{seal.digest}{_SUFFIX}"
-        with suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(
                 os.stat(name, dir_fd=folder, follow_symlinks=False),
                 os.stat(target, dir_fd=self._objects, follow_symlinks=False),
@@ -271,17 +272,6 @@ class LocalArchive:
                 return file.seek(0, os.SEEK_END) - start == seal.size
         except (OSError, ObjectDamagedError, StorageUnavailableError, UnreadableInstanceError):
             return False
-
-
-def _objects_on(shelf: int, name: str) -> list[StoredObject]:
-    found = []
-    with os.scandir(shelf) as entries:
-        for entry in entries:
-            digest, dot, suffix = entry.name.partition(".")
-            named_so = dot + suffix == _SUFFIX and _DIGEST.fullmatch(digest) and digest.startswith(name)
-            if named_so and entry.is_file(follow_symlinks=False):
-                found.append(StoredObject(digest, entry.stat(follow_symlinks=False).st_size))
-    return sorted(found, key=lambda stored: stored.digest)
 
 
 def _make_root(root: Path) -> None:

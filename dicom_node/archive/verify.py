@@ -49,10 +49,10 @@ def verify_all(archive: LocalArchive) -> Iterator[Verdict]:
 
     Raises StorageUnavailableError when the volume fails, as when it is unmounted meanwhile.
     """
-    for stored in archive.objects():
+    for digest in archive.objects():
         try:
-            rehash(archive, stored.digest)
+            rehash(archive, digest)
         except ObjectDamagedError as error:
-            yield Verdict(stored.digest, str(error))
+            yield Verdict(digest, str(error))
         else:
-            yield Verdict(stored.digest, "")
+            yield Verdict(digest, "")

@@ -1,14 +1,9 @@
 """The index against the archive: which objects have rows, and how to begin anew."""
 
-import heapq
-from collections.abc import Iterator
-
-from sqlalchemy import Connection, Table, select, tuple_
+from sqlalchemy import Connection, select
 
 from dicom_node.index.engine import Index
 from dicom_node.index.tables import conflict, exam, instance, rejection, series, standing, study
-
-PAGE_SIZE = 1000
 
 _DERIVED = (standing, exam, rejection, conflict, instance, series, study)
 """What the files tell, the rows that refer to others first."""
@@ -20,37 +15,20 @@ def clear_derived(conn: Connection) -> None:
         conn.execute(table.delete())
 
 
-def rows(index: Index) -> Iterator[tuple[str, str]]:
-    """Yield digest and SOP Instance UID of every object that has a row, conflicting ones too, in that order.
+def digests_on(index: Index, shelf: str) -> set[str]:
+    """Return the digests of the objects that have a row, conflicting ones too, of those that begin with ``shelf``.
 
-    Pages are read in short transactions of their own: what is recorded meanwhile may or may not be among them.
+    These are its first two hex digits. Read in a short transaction of its own.
     """
-    return heapq.merge(_pages(index, instance), _pages(index, conflict))
-
-
-def known_digests(index: Index) -> Iterator[str]:
-    """Yield the digest of every object that has a row, once each and in order; else as ``rows``."""
-    last = None
-    for digest, _ in rows(index):
-        if digest != last:
-            yield digest
-        last = digest
+    found: set[str] = set()
+    with index.read() as conn:
+        for table in (instance, conflict):
+            query = select(table.c.digest).where(table.c.digest >= shelf, table.c.digest < f"{shelf}g")
+            found.update(conn.execute(query).scalars())
+    return found
 
 
 def has_row(conn: Connection, digest: str) -> bool:
     """Tell whether an object has a row, as a conflicting one at least."""
     found = (select(table.c.digest).where(table.c.digest == digest) for table in (instance, conflict))
     return any(conn.execute(query.limit(1)).first() is not None for query in found)
-
-
-def _pages(index: Index, table: Table) -> Iterator[tuple[str, str]]:
-    key = table.c.digest, table.c.sop_instance_uid
-    after = ("", "")
-    while True:
-        query = select(*key).where(tuple_(*key) > after).order_by(*key).limit(PAGE_SIZE)
-        with index.read() as conn:
-            page = [(digest, uid) for digest, uid in conn.execute(query)]
-        yield from page
-        if len(page) < PAGE_SIZE:
-            return
-        after = page[-1]

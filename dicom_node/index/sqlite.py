@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -100,10 +101,16 @@ def preparing(path: Path, timeout_s: float) -> Iterator[None]:
 
 def check_undamaged(conn: Connection) -> None:
     """Raise IndexDamagedError when SQLite finds damage within ``CHECK_SECONDS`` of reading."""
-    deadline = time.monotonic() + CHECK_SECONDS
     driver = conn.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    driver.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
+    is_over = threading.Event()
+
+    def stop() -> None:
+        is_over.set()
+        driver.interrupt()  # a progress handler would not do: SQLite walks through a whole table between two calls
+
+    timer = threading.Timer(CHECK_SECONDS, stop)
+    timer.start()
     try:
         found = [row[0] for row in driver.execute("PRAGMA quick_check(1)")]
     except sqlite3.OperationalError as error:
@@ -113,8 +120,9 @@ def check_undamaged(conn: Connection) -> None:
     except sqlite3.DatabaseError as error:
         raise IndexDamagedError(damaged(error)) from None
     finally:
-        driver.set_progress_handler(None, 0)
-    if found != ["ok"]:
+        timer.cancel()
+        timer.join()  # or it would interrupt what comes next
+    if found != ["ok"] and not is_over.is_set():  # what was not looked at any more may be reported as missing
         raise IndexDamagedError(damaged(None))
 
 

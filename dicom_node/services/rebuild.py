@@ -42,7 +42,7 @@ def rebuild(
     forgotten. One that is cut short is finished by the next start of the node, or begun again.
     """
     set_aside = {digest for each in records.contents_in_force(archive.journal).values() for digest in each.set_aside}
-    order, unreadable = in_order(archive, (stored.digest for stored in archive.objects()), last=set_aside)
+    order, unreadable = in_order(archive, archive.objects(), last=set_aside)
     damaged = list(unreadable)
     with index.write() as conn:
         contents.clear_derived(conn)

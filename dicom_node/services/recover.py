@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
 
-from dicom_node.archive.store import LocalArchive
+from dicom_node.archive.store import SHELVES, LocalArchive
 from dicom_node.dicom.facts import Provenance, ReadInstance
 from dicom_node.dicom.header import read_instance
 from dicom_node.dicom.part10 import Meta, read_meta
 from dicom_node.errors import ObjectDamagedError, UnreadableInstanceError
-from dicom_node.index.contents import known_digests
+from dicom_node.index.contents import digests_on
 from dicom_node.index.engine import Index
 from dicom_node.logs import get_logger
 from dicom_node.services.ingest import Indexer, Stored
@@ -85,7 +85,7 @@ def recover(archive: LocalArchive, index: Index, indexer: Indexer) -> Recovered:
     """
     missing = 0
     without_row = []
-    for digest, in_archive in differences((stored.digest for stored in archive.objects()), known_digests(index)):
+    for digest, in_archive in differences(archive, index):
         if in_archive:
             without_row.append(digest)
             continue
@@ -125,19 +125,14 @@ def in_order(
     return [digest for _, _, digest in order], tuple(damaged)
 
 
-def differences(objects: Iterator[str], rows: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield what only one of two ascending sequences has, and whether it is the first.
+def differences(archive: LocalArchive, index: Index) -> Iterator[tuple[str, bool]]:
+    """Yield in order each digest that only the archive or only the index has, and whether it is the archive.
 
-    They are compared as they come, so memory stays flat.
+    They are compared shelf by shelf, so memory holds the names of one shelf alone. Raises StorageUnavailableError,
+    DatabaseError.
     """
-    stored, row = next(objects, None), next(rows, None)
-    while stored is not None or row is not None:
-        if row is None or (stored is not None and stored < row):
-            assert stored is not None
-            yield stored, True
-            stored = next(objects, None)
-        elif stored is None or row < stored:
-            yield row, False
-            row = next(rows, None)
-        else:
-            stored, row = next(objects, None), next(rows, None)
+    for shelf in SHELVES:
+        rows = digests_on(index, shelf)  # first: what is recorded meanwhile is no row without an object then
+        objects = archive.objects_on(shelf)
+        for digest in sorted(rows ^ objects):
+            yield digest, digest in objects

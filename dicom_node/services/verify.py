@@ -1,7 +1,7 @@
 """The archive against its own names and against the index: is what was kept still there, and still the same?"""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_node.archive.store import LocalArchive
@@ -47,21 +47,16 @@ def verify(
     """
     chosen: list[str] = []
     objects = 0
-
-    def listed() -> Iterator[str]:
-        nonlocal objects
-        for objects, stored in enumerate(archive.objects(), start=1):
-            if sample is not None:
-                _draw(chosen, stored.digest, sample, objects)
-            yield stored.digest
-
-    found = list(differences(listed(), contents.known_digests(index)))
+    for objects, digest in enumerate(archive.objects(), start=1):
+        if sample is not None:
+            _draw(chosen, digest, sample, objects)
+    found = list(differences(archive, index))
     # An instance that came in between the two lists, or whose row was on its way, is in both by now.
     missing = tuple(digest for digest, in_archive in found if not in_archive and not _is_there(archive, digest))
     with index.read() as conn:
         without_row = tuple(digest for digest, in_archive in found if in_archive and not contents.has_row(conn, digest))
     to_read = len(chosen) if sample is not None else objects
-    digests = iter(sorted(chosen)) if sample is not None else (stored.digest for stored in archive.objects())
+    digests = iter(sorted(chosen)) if sample is not None else archive.objects()
     checked = 0
     damaged = []
     for checked, digest in enumerate(digests, start=1):

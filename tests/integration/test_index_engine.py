@@ -176,6 +176,31 @@ def test_a_damaged_file_is_refused_with_what_to_do(sqlite_url: str) -> None:
         open_index(sqlite_url)
 
 
+@pytest.mark.parametrize(("seconds", "is_found"), [(600.0, True), (0.005, False)])
+def test_the_check_for_damage_ends_in_the_middle_of_a_table_that_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, is_found: bool
+) -> None:
+    path, page, pages = tmp_path / "large.db", 512, 100_000
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA page_size = {page}")
+        connection.execute("CREATE TABLE large (value BLOB)")
+        connection.execute("INSERT INTO large VALUES (zeroblob(?))", (page * pages,))
+        connection.commit()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 2 * page)
+        file.write(b"\xff" * 4)  # where the last page but one says which page is the next
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", seconds)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as conn:
+        if is_found:
+            with pytest.raises(DatabaseError, match="dicom-node rebuild"):
+                sqlite.check_undamaged(conn)
+        else:
+            sqlite.check_undamaged(conn)
+    engine.dispose()
+    path.unlink()  # it is large
+
+
 def test_a_file_that_is_no_database_is_refused_with_what_to_do(sqlite_url: str) -> None:
     path = _path(sqlite_url)
     path.parent.mkdir()

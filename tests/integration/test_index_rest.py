@@ -73,15 +73,17 @@ def test_a_fact_is_replaced(index: Index) -> None:
         assert state.get(conn, "archive_id") == "two"
 
 
-def test_every_object_with_a_row_is_listed_in_order_of_its_digest(index: Index, monkeypatch) -> None:
-    monkeypatch.setattr(contents, "PAGE_SIZE", 3)
+def test_every_object_with_a_row_is_on_the_shelf_of_its_digest(index: Index) -> None:
     entries = [make_entry(sop_instance_uid=f"1.2.{number}") for number in range(7)]
     entries += [make_entry(sop_instance_uid=f"1.2.{number}", content=f"other {number % 2}") for number in range(4)]
     for entry in entries:
         index.record(entry)
-    expected = sorted((entry.digest, entry.facts.sop_instance_uid) for entry in entries)
-    assert list(contents.rows(index)) == expected
-    assert list(contents.known_digests(index)) == sorted({digest for digest, _ in expected})
+    digests = {entry.digest for entry in entries}
+    found = {shelf: contents.digests_on(index, shelf) for shelf in (f"{number:02x}" for number in range(256))}
+    assert set().union(*found.values()) == digests
+    assert {shelf: {each[:2] for each in of_shelf} for shelf, of_shelf in found.items() if of_shelf} == {
+        each[:2]: {each[:2]} for each in digests
+    }
 
 
 def test_beginning_anew_keeps_what_no_file_tells(index: Index) -> None:
