@@ -30,9 +30,9 @@ def test_every_sqlite_connection_has_the_durable_settings(sqlite_index: Index) -
         for conn in (first, second, third):
             read_back = [
                 conn.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "wal_autocheckpoint")
             ]
-            assert read_back == ["wal", 2, 1, 10_000]
+            assert read_back == ["wal", 2, 1, 10_000, sqlite.LOG_PAGES]
 
 
 def test_postgres_commits_synchronously(postgres_url: str) -> None:
