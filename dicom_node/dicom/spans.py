@@ -7,10 +7,14 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 _DA = re.compile(r"(\d{4})(\.?)(\d{2})\2(\d{2})")  # with dots: ACR-NEMA 2.0, still met
 _TM = re.compile(r"(\d{2})(?:(:?)(\d{2})(?:\2(\d{2})(?:\.(\d{1,6}))?)?)?")  # with colons: likewise
 _DT = re.compile(r"(\d{4})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6}))?)?)?)?)?)?([+-]\d{4})?")
+
+LONGEST = 26
+"""Length of the longest value, a DT with a fraction and an offset."""
 
 _FURTHEST_WEST = -12 * 60
 _FURTHEST_EAST = 14 * 60
@@ -31,8 +35,16 @@ class Span:
 
 def span(vr: str, text: str) -> Span:
     """Return what the ``vr`` (DA, TM or DT) value ``text`` covers. Raises ValueError for anything else."""
+    text = text.strip(" \0")
+    if len(text) > LONGEST:
+        raise ValueError(f"not a {vr} value")
+    return _span(vr, text)
+
+
+@lru_cache(maxsize=4096)  # the values of a query's candidates are mostly alike
+def _span(vr: str, text: str) -> Span:
     pattern = {"DA": _DA, "TM": _TM, "DT": _DT}[vr]
-    match = pattern.fullmatch(text.strip(" \0"))
+    match = pattern.fullmatch(text)
     if match is None:
         raise ValueError(f"not a {vr} value")
     if vr == "DA":

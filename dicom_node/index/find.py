@@ -29,6 +29,7 @@ from dicom_node.index.find_clauses import (
     either,
     for_postgresql,
     join_above,
+    modalities_of,
     name_of,
     narrow,
     one_of,
@@ -69,7 +70,7 @@ def find_pages(index: Index, query: Query, countdown: Countdown, *, page_size: i
     after: Row | None = None
     way: Way | None = None
     while True:
-        with index.read() as conn, _reading(conn) as rows:
+        with index.read() as conn, reading(conn) as rows:
             if after is None and query.level <= Level.STUDY:
                 way = best_way(query, countdown, rows)
             read = rows(finder.page(way, after, page_size))
@@ -83,8 +84,8 @@ def find_pages(index: Index, query: Query, countdown: Countdown, *, page_size: i
 
 
 @contextlib.contextmanager
-def _reading(conn: Connection) -> Iterator[Rows]:
-    """Read by the driver's own cursor: SQLAlchemy's handling of a statement costs several times its carrying out."""
+def reading(conn: Connection) -> Iterator[Rows]:
+    """Read rows by the driver's own cursor: SQLAlchemy's handling of a statement costs several times its carrying out."""
     driver_error = conn.dialect.loaded_dbapi.Error
     is_sqlite = conn.dialect.name == "sqlite"
     cursor = conn.connection.cursor()
@@ -158,6 +159,8 @@ class _Finder:
         self._own = query.keywords - self._below
         self._columns = _Columns(self._own, query.level, countdown)
         self._filters = narrow(query.conditions, query.level, countdown)
+        if query.level is Level.STUDY:
+            self._filters += modalities_of(query.instance_conditions)
 
     def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` rows that follow ``after``, in the order of their UID."""

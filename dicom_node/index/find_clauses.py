@@ -131,6 +131,16 @@ def narrow(conditions: Iterable[Condition], level: Level, countdown: Countdown |
     return [clause for clause in clauses if clause is not None]
 
 
+def modalities_of(conditions: Iterable[Condition]) -> list[Clause]:
+    """Ask studies for a modality that is asked of their instances: a study knows those of all it has."""
+    clauses = (
+        _clause("+study.modalities", condition.test, multiple=True, as_dates=False)
+        for condition in conditions
+        if condition.keyword == "Modality"
+    )
+    return [clause for clause in clauses if clause is not None]
+
+
 def _narrow(condition: Condition, level: Level, countdown: Countdown | None) -> Clause | None:
     keyword, test = condition.keyword, condition.test
     if keyword in COUNTING and countdown is not None:

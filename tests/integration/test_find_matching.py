@@ -10,6 +10,7 @@ import pytest
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.dicom.query import Query
+from dicom_node.index import find_ways
 from dicom_node.index.engine import Index
 from dicom_node.index.find import find_pages
 from dicom_node.index.record import Entry
@@ -129,6 +130,13 @@ def filled(index: Index) -> Index:
     return index
 
 
+@pytest.fixture(params=["by an index", "through all studies"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for studies as the indexes lead, and as where none does."""
+    if request.param == "through all studies":
+        monkeypatch.setattr(find_ways, "MOST", -1)
+
+
 def check(index: Index, level: str, keys: dict[str, str]) -> None:
     uid = reference_find.UIDS[level]
     found = [record[uid] for record in find(index, ask(level, **{uid: ""} | keys))]
@@ -143,6 +151,7 @@ def test_the_table_holds_enough_different_queries() -> None:
     assert sum(1 for answer in answers if not answer) <= 15
 
 
+@pytest.mark.usefixtures("way")
 def test_studies_are_found_as_the_reference_finds_them(filled: Index) -> None:
     for keys in STUDY_QUERIES:
         check(filled, "STUDY", keys)
@@ -159,6 +168,7 @@ def test_series_and_instances_are_found_as_the_reference_finds_them(filled: Inde
         )
 
 
+@pytest.mark.usefixtures("way")
 def test_keys_together_narrow_as_they_do_for_the_reference(filled: Index) -> None:
     chance = random.Random(20261123)
     single = [keys for keys in STUDY_QUERIES if len(keys) == 1]
