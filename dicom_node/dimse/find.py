@@ -29,6 +29,8 @@ PENDING, PENDING_UNSUPPORTED_KEYS, CANCELLED = 0xFF00, 0xFF01, Status(0xFE00)
 
 C_FIND_RSP = 0x8020
 _UNIT_HEADER = struct.Struct(">BBLLBB")
+_ELEMENT = struct.Struct("<HHL")
+_NUMBERS = struct.Struct("<" + 4 * "HHLH")  # four elements of a command set
 
 _ROOTS = {
     PatientRootQueryRetrieveInformationModelFind: Root.PATIENT,
@@ -154,7 +156,9 @@ class _Responses:
 
     def __init__(self, sop_class_uid: str, message_id: int, context_id: int, maximum_length: int) -> None:
         self.message_id = message_id
-        self._sop_class_uid = sop_class_uid
+        uid = sop_class_uid.encode("ascii")
+        uid += b"\0" * (len(uid) % 2)
+        self._head = _ELEMENT.pack(0, 0x0002, len(uid)) + uid
         self._context_id = context_id
         self._maximum_length = maximum_length
 
@@ -178,18 +182,22 @@ class _Responses:
 
     def _command(self, answer: Status, *, has_identifier: bool) -> bytes:
         """Encode a command set (PS3.7 9.3.2.2)."""
-        uid, comment = self._sop_class_uid.encode("ascii"), answer.comment.encode("ascii", "replace")
-        values = {
-            0x0002: uid + b"\0" * (len(uid) % 2),
-            0x0100: struct.pack("<H", C_FIND_RSP),
-            0x0120: struct.pack("<H", self.message_id),
-            0x0800: struct.pack("<H", pdu.NO_DATA_SET - has_identifier),  # anything else: an identifier follows
-            0x0900: struct.pack("<H", answer.code),
-        }
+        kind = pdu.NO_DATA_SET - has_identifier  # any other number: an identifier follows
+        comment = answer.comment.encode("ascii", "replace")
+        comment += b" " * (len(comment) % 2)
+        parts = [
+            self._head,
+            _NUMBERS.pack(
+                *(0, 0x0100, 2, C_FIND_RSP),
+                *(0, 0x0120, 2, self.message_id),
+                *(0, 0x0800, 2, kind),
+                *(0, 0x0900, 2, answer.code),
+            ),
+        ]
         if comment:
-            values[0x0902] = comment + b" " * (len(comment) % 2)
-        body = b"".join(struct.pack("<HHL", 0, element, len(value)) + value for element, value in values.items())
-        return self._units(struct.pack("<HHLL", 0, 0, 4, len(body)) + body, is_command=True)
+            parts.append(_ELEMENT.pack(0, 0x0902, len(comment)) + comment)
+        body = b"".join(parts)
+        return self._units(_ELEMENT.pack(0, 0, 4) + len(body).to_bytes(4, "little") + body, is_command=True)
 
     def _units(self, data: bytes, *, is_command: bool) -> bytes:
         return pdu.data_units(self._context_id, data, is_command=is_command, maximum_length=self._maximum_length)
