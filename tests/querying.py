@@ -1,6 +1,7 @@
 """Queries in tests: identifiers by keyword, and a listener that answers them from an index."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
@@ -112,3 +113,11 @@ def listening(find: Find, **limits: Any) -> Iterator[Listener]:
         yield listener
     finally:
         listener.stop(0.0)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that other threads bring about."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)

@@ -157,7 +157,7 @@ class NodeAssociation(Association):
         upper._read_pdu_data()  # noqa: SLF001 - a seam: see seams.py
         while not upper.event_queue.empty():
             upper.state_machine.do_action(upper.event_queue.get())
-        request = upper.receive_pdu()
+        request: Any = upper.receive_pdu()
         if isinstance(request, A_ASSOCIATE):  # otherwise the upper layer has refused it already
             self.requestor.primitive = request
             self.acse.negotiate_association()

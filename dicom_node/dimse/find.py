@@ -95,7 +95,7 @@ class Answering:
     def next(self) -> bytes | None:
         """Return the next units to send, the final response at the end of the last; None when all was returned."""
         if self._final is not None or self._abandoned:
-            self._tell()
+            self._end()
             return None
         units = b""
         try:
@@ -118,9 +118,7 @@ class Answering:
     def abandon(self) -> None:
         """End without a word: nobody is there to hear it."""
         self._abandoned = True
-        with contextlib.suppress(ValueError):  # the other thread is at it and will not be asked for more
-            self._pending.close()
-        self._tell()
+        self._end()
 
     def _answers(self) -> Generator[bytes, None, None]:
         """Yield the pending responses, page by page; the final status is set with the last."""
@@ -136,10 +134,12 @@ class Answering:
         self._final = status.SUCCESS
         yield b""
 
-    def _tell(self) -> None:
-        """Write to the log what became of it, once."""
+    def _end(self) -> None:
+        """End the search, and write to the log what became of it, once."""
         if self._told:
             return
+        with contextlib.suppress(ValueError):  # the other thread is at it and will not be asked for more
+            self._pending.close()
         self._told = True
         self._write(
             "query.answered",

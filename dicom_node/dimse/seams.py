@@ -159,8 +159,8 @@ def _expect(peer: socket.socket, kind: int, part: bytes) -> None:
         raise RuntimeError(f"unit {head[:1].hex() or 'none'} instead of {kind:02x}")
 
 
-def _no_store(**_: object) -> Never:
-    raise AssertionError("an association on trial stores nothing")
+def _no_service(**_: object) -> Never:
+    raise AssertionError("an association on trial stores nothing and asks for nothing")
 
 
 def _make_association(connection: socket.socket, address: tuple[str, int]) -> NodeAssociation:
@@ -177,8 +177,8 @@ def _make_association(connection: socket.socket, address: tuple[str, int]) -> No
             access=AccessList([], []),
             contexts=ContextTable(),
             limits=Limits(),
-            make_store=_no_store,
-            find=lambda _event: iter(()),
+            make_store=_no_service,
+            make_find=_no_service,
             now=lambda: datetime.now(UTC),
         ),
         draining=lambda: False,

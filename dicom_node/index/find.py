@@ -85,7 +85,7 @@ def find_pages(index: Index, query: Query, countdown: Countdown, *, page_size: i
 
 @contextlib.contextmanager
 def reading(conn: Connection) -> Iterator[Rows]:
-    """Read rows by the driver's own cursor: SQLAlchemy's handling of a statement costs several times its carrying out."""
+    """Read rows by the driver's own cursor; SQLAlchemy's handling of a statement costs more than carrying it out."""
     driver_error = conn.dialect.loaded_dbapi.Error
     is_sqlite = conn.dialect.name == "sqlite"
     cursor = conn.connection.cursor()

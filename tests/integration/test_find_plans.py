@@ -64,14 +64,20 @@ def queries() -> Iterator[Query]:
     for keys in TOGETHER:
         yield ask("STUDY", **{"StudyInstanceUID": ""} | keys)
     for keyword in ("PatientID", "PatientName", "PatientBirthDate"):
-        yield ask("PATIENT", Root.PATIENT, **{"PatientID": "", "NumberOfPatientRelatedStudies": "", keyword: SELECTIVE[keyword]})
+        yield ask(
+            "PATIENT",
+            Root.PATIENT,
+            **{"PatientID": "", "NumberOfPatientRelatedStudies": "", keyword: SELECTIVE[keyword]},
+        )
     above = {"PatientID": "P7", "StudyInstanceUID": "1.2.1000007", "SeriesInstanceUID": "1.2.1000007.1"}
     for level in (Level.SERIES, Level.IMAGE):
         for root in Root:
             named = dict(list(above.items())[root.top : level])
             for key in KEYS:
                 if key.vr != "SQ" and key.keyword not in above and not key.keyword.startswith("NumberOfPatient"):
-                    value = "9.9" if key.keyword == "SOPInstanceUID" and level is Level.IMAGE else VALUES.get(key.vr, "A")
+                    value = (
+                        "9.9" if key.keyword == "SOPInstanceUID" and level is Level.IMAGE else VALUES.get(key.vr, "A")
+                    )
                     if key.level <= level or key.keyword in SELECTIVE:
                         yield ask(level.name, root, **named | {key.keyword: value})
 

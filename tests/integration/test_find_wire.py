@@ -22,7 +22,7 @@ from dicom_node.index.engine import Index
 from dicom_node.index.find import Page
 from dicom_node.index.tables import study
 from tests.entries import NOON, make_derivation, make_entry
-from tests.querying import identifier, listening, make_service
+from tests.querying import identifier, listening, make_service, wait_until
 
 STUDY_ROOT, PATIENT_ROOT = StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind
 
@@ -72,13 +72,6 @@ def add_studies(index: Index, number: int) -> None:
     ]  # fmt: skip
     with index.write() as conn:
         conn.execute(study.insert(), rows)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
