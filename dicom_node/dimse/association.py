@@ -148,6 +148,8 @@ class NodeAssociation(Association):
                 self._reactor_checkpoint.clear()  # the receiver wakes the second loop when there is something for it
                 self.dul.start()
                 self._run_reactor()
+            else:
+                self.log.warning("association.dropped", reason="pynetdicom refused its request")
         finally:
             self.receiving.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
+from structlog.testing import capture_logs
 
 from dicom_node.dicom.query import Query
 from dicom_node.dimse.access import AccessList, Caller
@@ -332,12 +333,13 @@ def test_a_malformed_association_request_is_aborted(node: Node) -> None:
 
 def test_another_protocol_version_is_rejected(node: Node) -> None:
     request = raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", [(MAMMOGRAM, [EXPLICIT])])
-    with RawPeer(node.port, contexts=None) as peer:
+    with capture_logs() as lines, RawPeer(node.port, contexts=None) as peer:
         peer.send(request[:6] + b"\0\2" + request[8:])
         answer = peer.read_unit()
         assert (answer[0], tuple(answer[7:10])) == (3, (1, 2, 2))
         assert peer.is_closed()
-    wait_for(lambda: node.listener.associations == 0)
+        wait_for(lambda: node.listener.associations == 0)
+    assert [line["event"] for line in lines] == ["association.dropped"]
 
 
 def test_each_proposal_is_answered_whoever_serves_it(node: Node) -> None:
