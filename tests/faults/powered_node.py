@@ -10,7 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -175,35 +176,38 @@ def store(on: RawPeer, instance: Instance, promises: Promises) -> int:
 
 
 def keep_storing(port: int, promises: Promises, stop: threading.Event, seed: int) -> None:
-    """Store as devices do, good and bad, until told to stop or the node is gone.
-
-    Instances go out once, twice, twice at a time, after an attempt that was aborted or refused, and with other content.
-    """
+    """Store as devices do, good and bad, until told to stop; after an error, again."""
     chance, modality = random.Random(seed), Modality()
-    with contextlib.suppress(OSError):
-        while not stop.is_set():
-            with peer(port) as first, peer(port) as second:
-                for _ in range(chance.randrange(1, 12)):
-                    if stop.is_set():
-                        return
-                    instance = modality.instance(chance)
-                    before = chance.randrange(12)
-                    if before == 0:
-                        _send_and_abort(port, instance, promises, chance)
-                    elif before == 1:
-                        promises.going_out(instance)
-                        first.send(instance.message(uid=_uid()))
-                        assert first.read_response()[0].status == 0xA900
-                    elif before == 2:
-                        promises.going_out(instance)
-                        second.send(instance.message())
-                    store(first, instance, promises)
-                    if before == 2 and second.read_response()[0].status == 0:
-                        promises.promised(instance)
-                    if before == 3:
-                        store(second, instance, promises)
-                    elif before == 4:
-                        store(second, instance.otherwise(), promises)
+    while not stop.is_set():
+        with contextlib.suppress(OSError), peer(port) as first, peer(port) as second:
+            for _ in range(chance.randrange(1, 12)):
+                _store_somehow(port, first, second, modality.instance(chance), promises, chance)
+                if stop.is_set():
+                    return
+        stop.wait(0.01)
+
+
+def _store_somehow(
+    port: int, first: RawPeer, second: RawPeer, instance: Instance, promises: Promises, chance: random.Random
+) -> None:
+    """Store an instance once, twice, twice at a time, after an aborted or a refused attempt, or with other content."""
+    way = chance.randrange(12)
+    if way == 0:
+        _send_and_abort(port, instance, promises, chance)
+    elif way == 1:
+        promises.going_out(instance)
+        first.send(instance.message(uid=_uid()))
+        assert first.read_response()[0].status == 0xA900
+    elif way == 2:
+        promises.going_out(instance)
+        second.send(instance.message())
+    store(first, instance, promises)
+    if way == 2 and second.read_response()[0].status == 0:
+        promises.promised(instance)
+    if way == 3:
+        store(second, instance, promises)
+    elif way == 4:
+        store(second, instance.otherwise(), promises)
 
 
 def _send_and_abort(port: int, instance: Instance, promises: Promises, chance: random.Random) -> None:
@@ -214,18 +218,21 @@ def _send_and_abort(port: int, instance: Instance, promises: Promises, chance: r
         gone.send(message if chance.random() < 0.5 else message[: chance.randrange(300, len(message))])
 
 
-@contextlib.contextmanager
-def senders(node: PoweredNode, promises: Promises, number: int, seed: int) -> Iterator[None]:
-    """Let some senders store for the length of a block."""
-    stop = threading.Event()
+def store_for(seconds: float, node: PoweredNode, promises: Promises, *, senders: int, seed: int) -> None:
+    """Let some senders store for so long, and until some instances have been acknowledged."""
+    stop, enough = threading.Event(), len(promises.kept) + 5 * senders
     threads = [
         threading.Thread(target=keep_storing, args=(node.port, promises, stop, 1000 * seed + each), daemon=True)
-        for each in range(number)
+        for each in range(senders)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield
+        time.sleep(seconds)
+        deadline = time.monotonic() + 60
+        while len(promises.kept) < enough:
+            assert time.monotonic() < deadline, f"{len(promises.kept)} acknowledged:\n{node.log.read_text()}"
+            time.sleep(0.05)
     finally:
         stop.set()
         for thread in threads:

@@ -28,8 +28,8 @@ from tests.faults.powered_node import (
     Promises,
     look,
     peer,
-    senders,
     store,
+    store_for,
 )
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -38,7 +38,8 @@ FILE_SYSTEM = os.environ.get("DICOM_NODE_POWER_FILE_SYSTEM", "ext4")
 CUTS_A_RUN = 2 * (6 + 3 + 3)  # on one volume and on two, in the three tests that have chance in them
 RUNS = max(1, -(-int(os.environ.get("DICOM_NODE_POWER_CUTS", "0")) // CUTS_A_RUN))
 KEEP = ("none", "some", "all")
-SECONDS_ALONE, SECONDS_TOGETHER, SECONDS_QUIET = 1.0, 2.0, 1.5
+QUIET = 1.5
+"""Seconds without senders, in which the node does what it put off."""
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +121,9 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
     chance = random.Random(run)
     with scene.disks as disks, scene.node() as node:
         began = disks.now()
-        with senders(node, scene.promises, 1, 2 * run):
-            time.sleep(SECONDS_ALONE)
-        with senders(node, scene.promises, 4, 2 * run + 1):
-            time.sleep(SECONDS_TOGETHER)
-        time.sleep(SECONDS_QUIET)
+        store_for(1.0, node, scene.promises, senders=1, seed=2 * run)
+        store_for(2.0, node, scene.promises, senders=4, seed=2 * run + 1)
+        time.sleep(QUIET)
         quiet = disks.now()
         assert node.stop() == 0
         stopped = disks.now()
@@ -139,8 +138,8 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
 @pytest.mark.parametrize("run", range(RUNS))
 def test_it_survives_another_power_cut_while_the_node_starts(scene: Scene, run: int) -> None:
     chance = random.Random(run)
-    with scene.disks, scene.node() as node, senders(node, scene.promises, 4, run):
-        time.sleep(SECONDS_TOGETHER)
+    with scene.disks, scene.node() as node:
+        store_for(2.0, node, scene.promises, senders=4, seed=run)
 
     first = chance.choice(scene.promises.kept).at
     with scene.after(Cut(first, "none")) as left:
@@ -156,8 +155,7 @@ def test_it_survives_a_power_cut_in_the_first_second_of_a_new_archive(scene: Sce
     chance = random.Random(run)
     with scene.disks as disks, scene.node() as node:
         up = disks.now()
-        with senders(node, scene.promises, 1, run):
-            time.sleep(0.3)
+        store_for(0.3, node, scene.promises, senders=1, seed=run)
 
     for number, at in enumerate((chance.randrange(up), chance.randrange(up), scene.promises.kept[0].at)):
         scene.check(Cut(at, "some" if number == 0 else "none", seed=run))
@@ -183,14 +181,13 @@ def test_a_success_after_a_refused_and_an_aborted_attempt_is_worth_as_much(scene
 
 def test_these_tests_see_what_a_node_loses_that_does_not_flush(scene: Scene) -> None:
     with scene.disks:
-        with scene.node() as node, senders(node, scene.promises, 1, 1):
-            time.sleep(0.3)
+        with scene.node() as node:
+            store_for(0.3, node, scene.promises, senders=1, seed=1)
             assert node.stop() == 0
         flushed = len(scene.promises.kept)
-        with scene.node(under=without_flushes.COMMAND) as node, senders(node, scene.promises, 4, 2):
-            time.sleep(1)
+        with scene.node(under=without_flushes.COMMAND) as node:
+            store_for(1.0, node, scene.promises, senders=4, seed=2)
 
-    assert len(scene.promises.kept) > flushed > 0
     with scene.after(Cut(scene.promises.kept[-1].at, "all")) as left:
         found = left.found()
     assert found.lost(left.promises.kept[flushed:])
