@@ -48,7 +48,7 @@ class Front(Protocol):
         """Tell whether all of it accepts connections."""
 
     def start(self) -> None:
-        """Accept connections from now on; returns when that is so. Raises HostError when it does not come to it."""
+        """Accept connections from now on; returns when that is so. Raises NodeError when it does not come to it."""
 
     def take(self, site: Site) -> None:
         """Work by another configuration; returns when all of it does."""

@@ -42,22 +42,25 @@ _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own chec
 
 
 def open_port(address: tuple[str, int]) -> socket.socket:
-    """Listen on an address; port 0 takes a free one. Connections wait until a ``Listener`` accepts them.
+    """Take an address; port 0 takes a free one. Who connects is refused until a ``Listener`` starts.
 
-    The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when the address
-    cannot be bound, or when the installed pynetdicom is none to work with.
+    The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when another
+    program has the address, or when the installed pynetdicom is none to work with.
     """
     seams.check()
     listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}") from error
+        raise _taken(address, error) from error
     listening.setblocking(False)
     return listening
+
+
+def _taken(address: tuple[str, int], error: OSError) -> NodeError:
+    return NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}")
 
 
 def answers(port: socket.socket, own_title: str) -> bool:
@@ -77,6 +80,7 @@ class Listener:
     def __init__(self, port: socket.socket, *, wire: Wire, places: Places, own_title: str) -> None:
         """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as."""
         silence_pynetdicom()
+        self._port = port
         ae = AE()
         # Deadlines are the receiver's, by the monotonic clock; admission and counting are the listener's.
         ae.network_timeout = None
@@ -116,7 +120,11 @@ class Listener:
         return self._thread.is_alive() and time.monotonic() - self._server.turned_at < SELF_CHECK
 
     def start(self) -> None:
-        """Accept connections from now on."""
+        """Accept connections from now on. Raises NodeError when another program has the port since it was opened."""
+        try:
+            self._port.listen(BACKLOG)
+        except OSError as error:
+            raise _taken(self._port.getsockname()[:2], error) from error
         self._thread.start()
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:
@@ -146,7 +154,6 @@ class Listener:
 class _Server(ThreadedAssociationServer):
     """Accepts connections, counts them, and remembers its associations."""
 
-    request_queue_size = BACKLOG
     daemon_threads = True
     block_on_close = False
 
@@ -170,6 +177,9 @@ class _Server(ThreadedAssociationServer):
             self.socket.close()
         self.socket = self._port
         self.server_address = self._port.getsockname()
+
+    def server_activate(self) -> None:
+        """Leave it to ``Listener.start`` to listen: who connects before finds nobody, instead of waiting for long."""
 
     def get_request(self) -> Any:
         """Accept a connection, after a process that has fewer got the chance to. Raises OSError when it took it."""

@@ -186,7 +186,8 @@ def test_on_sigterm_what_is_under_way_ends_in_every_process(node: LiveNode) -> N
 
 def _is_refused(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        # From another address: a connection to a free port can come to meet itself.
+        socket.create_connection(("127.0.0.1", port), timeout=5, source_address=("127.0.0.2", 0)).close()
     except ConnectionRefusedError:
         return True
     except OSError:
@@ -264,6 +265,29 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: Path, option: int)
         assert node.process is not None
         assert node.process.wait(timeout=60) == 1
     assert "Address already in use" in node.log.read_text()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_nobody_is_let_in_before_everybody_can_be_served(tmp_path: Path, number: int) -> None:
+    node = LiveNode(tmp_path, config=TWO.replace("workers = 2", f"workers = {number}"))
+    try:
+        node.start(wait=False)
+        wait_for(lambda: not _is_refused(node.port))
+        assert len(events(node, "node.recovered")) == 1
+        with RawPeer(node.port, contexts=CONTEXTS) as peer:
+            assert store(peer)[1] == 0
+        node.wait_until_up()
+        # Another node beside it finds the port taken, and does not join it.
+        beside = tmp_path / "beside"
+        beside.mkdir()
+        other = LiveNode(beside, config=TWO)
+        other.config.write_text(TWO.format(port=node.port), encoding="utf-8")
+        other.start(wait=False)
+        assert other.process is not None
+        assert other.process.wait(timeout=60) == 1
+        assert "Address already in use" in other.log.read_text()
+    finally:
+        node.kill()
 
 
 def test_the_limits_hold_for_all_together(tmp_path: Path) -> None:
