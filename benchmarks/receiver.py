@@ -24,7 +24,8 @@ from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.pdu import Command
-from dicom_node.dimse.receiver import FindService, Limits
+from dicom_node.dimse.receiver import Limits
+from dicom_node.dimse.serving import FindService
 from dicom_node.dimse.store import AcceptedContext, Tally
 
 _REFUSED = 0xA700

@@ -24,7 +24,8 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate, parse_association_request
-from dicom_node.dimse.receiver import FindService, Limits, ReceivingSocket, StoreService
+from dicom_node.dimse.receiver import Limits, ReceivingSocket
+from dicom_node.dimse.serving import FindService, StoreService
 from dicom_node.dimse.store import AcceptedContext, Tally
 from dicom_node.logs import get_logger
 

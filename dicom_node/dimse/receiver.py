@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
@@ -27,6 +27,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.messages import Message, ServedRequests
 from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
+from dicom_node.dimse.serving import Answers, FindService, StoreService, Transfer
 
 RECEIVE_BUFFER = 1 << 18
 """Bytes taken from the connection at a time; larger ones measured no faster."""
@@ -58,49 +59,6 @@ class Limits:
     """Without progress while sending."""
     maximum_length: int = 131072
     """Largest P-DATA-TF body offered to peers, in bytes."""
-
-
-class Transfer(Protocol):
-    """One instance on its way in. After ``finish`` or ``discard`` nothing of it is left in the spool."""
-
-    def write(self, *data: memoryview) -> None:
-        """Take the next bytes of the data set. Never raises: what went wrong is the answer of ``finish``.
-
-        The views are into the receive buffer, valid until this returns.
-        """
-
-    def finish(self) -> tuple[int, str]:
-        """Take custody; return the status and the Error Comment for the response."""
-
-    def discard(self) -> None:
-        """Forget the instance. May be called at any time and more than once."""
-
-
-class StoreService(Protocol):
-    """What the receiver needs of the use case behind C-STORE."""
-
-    def begin(self, command: Command, context_id: int) -> Transfer:
-        """Open a transfer for a C-STORE-RQ that arrived in the presentation context."""
-
-
-class Answers(Protocol):
-    """A query that is being answered."""
-
-    def next(self) -> bytes | None:
-        """Return the next units for the peer, perhaps none; None when all were returned. Never raises."""
-
-    def cancel(self, message_id: int) -> None:
-        """Take note of a C-CANCEL for the request of this number."""
-
-    def abandon(self) -> None:
-        """Forget the query. May be called at any time, from any thread, and more than once."""
-
-
-class FindService(Protocol):
-    """What the receiver needs of the use case behind C-FIND."""
-
-    def begin(self, command: Command, context_id: int, identifier: bytes) -> Answers:
-        """Begin to answer a C-FIND-RQ that arrived in the presentation context. Raises ProtocolError."""
 
 
 class ReceivingSocket(AssociationSocket):

@@ -12,7 +12,7 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse import status
 from dicom_node.dimse.pdu import Command
-from dicom_node.dimse.receiver import Transfer
+from dicom_node.dimse.serving import Transfer
 from dicom_node.errors import (
     DrainingError,
     InvalidInstanceUidError,
