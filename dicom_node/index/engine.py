@@ -71,7 +71,7 @@ class Index:
         """
         with translate_errors(), self.engine.connect() as conn:
             if conn.dialect.name == "sqlite":
-                conn.exec_driver_sql("BEGIN")
+                Cursor(conn).execute("BEGIN")
             yield conn
 
     @contextlib.contextmanager

@@ -73,5 +73,6 @@ def test_who_waits_too_long_for_a_turn_goes_on_to_the_lock_of_the_database(tmp_p
 
 
 def test_a_lock_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="cannot be opened: No such file or directory"):
-        Turns(tmp_path / "nowhere" / "node.db.turn", 0o640)
+    turns = Turns(tmp_path / "nowhere" / "node.db.turn", 0o640)
+    with pytest.raises(DatabaseError, match="cannot be opened: No such file or directory"), turns.taken(1.0):
+        pass
