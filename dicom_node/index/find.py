@@ -98,8 +98,6 @@ def reading(conn: Connection) -> Iterator[Rows]:
             raise DBAPIError.instance(None, None, error, driver_error, hide_parameters=True) from error
 
     try:
-        if is_sqlite and not conn.in_transaction():
-            cursor.execute("BEGIN")  # so that all that is read is of one moment
         yield rows
     finally:
         cursor.close()
