@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from hashlib import sha256
 
-BESIDE_FROM = 512 * 1024
+BESIDE_FROM = 4 * 1024 * 1024
 """Bytes up to which a file is digested as it passes."""
 _PIECE = 256 * 1024
 
