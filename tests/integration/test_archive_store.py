@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dicom_node.archive import incoming as incoming_module
 from dicom_node.archive import linux
+from dicom_node.archive.digest import BESIDE_FROM
 from dicom_node.archive.space import MARKER
 from dicom_node.archive.store import LocalArchive, object_name
 from dicom_node.archive.verify import rehash
@@ -428,7 +429,7 @@ def test_a_spool_folder_that_cannot_be_swept_does_not_stop_the_start(archive: Lo
 
 
 @pytest.mark.parametrize(
-    "pieces", [[700_000] * 5, [100_000] * 30, [3_000_001], [524_288, 1, 524_288], [400_000, 200_000]]
+    "pieces", [[700_000] * 9, [100_000] * 60, [6_000_001], [BESIDE_FROM, 1, BESIDE_FROM], [400_000, 200_000]]
 )
 def test_the_digest_of_a_large_instance_is_right_in_whatever_pieces_it_comes(
     archive: LocalArchive, pieces: list[int]
@@ -445,6 +446,7 @@ def test_the_digest_of_a_large_instance_is_right_in_whatever_pieces_it_comes(
 def test_a_large_instance_can_be_discarded_while_its_digest_is_taken(archive: LocalArchive, root: Path) -> None:
     for _ in range(20):
         with begin(archive) as incoming:
-            incoming.write(bytes(3_000_000))
+            for _ in range(4):
+                incoming.write(bytes(3_000_000))
     assert received_files(root) == []
     assert store(archive, DATA).new
