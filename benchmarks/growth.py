@@ -31,8 +31,8 @@ UNITS = 100
 STORED = 400
 """Instances stored in a round, at each size."""
 
-STREAMED = 1_000_000
-"""Instances up to which all studies are asked for, too: above, it is the client that has too many answers to hold."""
+STREAMED = 100_000
+"""Instances up to which all studies are asked for, too: above, they are more than the node gives in one answer."""
 
 PATIENCE = 1800.0
 """Seconds that a start may take, and the first store after it."""
