@@ -170,6 +170,7 @@ def test_on_sigterm_what_is_under_way_ends_in_every_process(node: LiveNode) -> N
             peer.send(request[: len(request) // 2])
             halfway.append((peer, request))
         assert len(set(serving(node).values())) == 2
+        wait_for(lambda: len(received_files(node.data)) == SENDERS)  # what begins after the signal is refused
         assert node.process is not None
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: events(node, "node.draining"))
