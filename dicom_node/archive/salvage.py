@@ -51,17 +51,24 @@ def _sweep_folder(name: str, spool: int, volume: Volume, place: Place) -> int:
     with opened_folder(name, spool) as folder:
         if _is_held(folder):
             return 0
+        done = []
         slots = names_in(folder)
         for slot in slots:
-            seal = _seal_of(slot, folder)
-            if seal is not None:
-                place(slot, folder, seal)
-                salvaged += 1
+            try:
+                seal = _seal_of(slot, folder)
+                if seal is not None:
+                    place(slot, folder, seal)
+                    salvaged += 1
+            except OSError as error:  # it stays, and must not keep the others from being found
+                log.warning("spool.not_swept", reason=reason(error))
+            else:
+                done.append(slot)
         if salvaged:
             volume.flush_all()
-        for slot in slots:
+        for slot in done:
             os.unlink(slot, dir_fd=folder)
-    os.rmdir(name, dir_fd=spool)
+    if len(done) == len(slots):
+        os.rmdir(name, dir_fd=spool)
     return salvaged
 
 

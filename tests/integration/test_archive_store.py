@@ -397,6 +397,21 @@ def test_what_a_dead_process_kept_is_an_object_at_the_next_start(root: Path, tmp
         assert path.read_bytes() == sealed
 
 
+def test_what_cannot_be_read_in_the_spool_keeps_nothing_else_from_being_an_object(root: Path) -> None:
+    with LocalArchive.create(root, min_free_bytes=0) as archive:
+        store(archive, DATA)
+        path = root / object_name(DIGEST)
+        sealed = path.read_bytes()
+        path.unlink()
+    dead = root / "spool" / "4711-0badcafe"
+    for odd in ("0.part", "2.part"):
+        (dead / odd).mkdir(parents=True)
+    (dead / "1.part").write_bytes(sealed)
+    with LocalArchive.open(root, min_free_bytes=0) as archive:
+        assert list(archive.objects()) == [DIGEST]
+    assert sorted(entry.name for entry in dead.iterdir()) == ["0.part", "2.part"]
+
+
 @pytest.mark.parametrize("torn", ["cut", "longer", "changed", "headless", "no seal"])
 def test_a_slot_that_a_power_cut_tore_is_no_object(root: Path, torn: str) -> None:
     with LocalArchive.create(root, min_free_bytes=0) as archive:
