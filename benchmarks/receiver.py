@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.receiver import Limits
-from dicom_node.dimse.serving import FindService
-from dicom_node.dimse.store import AcceptedContext, Tally
+from dicom_node.dimse.serving import AcceptedContext
+from dicom_node.dimse.store import Tally
 
 _REFUSED = 0xA700
 _VIEWS_AT_ONCE = 1024  # IOV_MAX on Linux
@@ -36,7 +37,7 @@ _numbers = itertools.count(1)
 class Files:
     """A store service that puts each instance into a file of one folder, in the page cache."""
 
-    def __init__(self, folder: int, contexts: dict[int, AcceptedContext], caller: Provenance) -> None:
+    def __init__(self, folder: int, contexts: Mapping[int, AcceptedContext], caller: Provenance) -> None:
         self.tally = Tally()
         self._folder = folder
         self._contexts = contexts
@@ -94,11 +95,8 @@ def main() -> None:
     folder.mkdir()
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
-    def make_store(*, contexts: dict[int, AcceptedContext], caller: Provenance, **_: object) -> Files:
+    def make_store(*, contexts: Mapping[int, AcceptedContext], caller: Provenance, **_: object) -> Files:
         return Files(opened, contexts, caller)
-
-    def no_find(**_: object) -> FindService:
-        raise AssertionError("nothing is asked here")
 
     bench = Caller(name="bench", ae_title=CALLING_AE, hosts=(), services=frozenset({"store"}))
     wire = Wire(
@@ -106,7 +104,7 @@ def main() -> None:
         contexts=ContextTable(),
         limits=Limits(),
         make_store=make_store,
-        make_find=no_find,
+        services={},
         now=lambda: datetime.now(UTC),
     )
     Listener(open_port(("127.0.0.1", port)), wire=wire, places=Places.alone(Capacity()), own_title="NOBODY").start()

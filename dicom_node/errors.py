@@ -39,6 +39,10 @@ class SenderError(NodeError):
     """The sender's instance or request is at fault; sending it again unchanged will fail again."""
 
 
+class PermissionDeniedError(SenderError):
+    """The caller is known and may not do this (PS3.7 annex C.5.21: not authorized)."""
+
+
 class InvalidInstanceUidError(SenderError):
     """The Affected SOP Instance UID of the C-STORE command is missing or not a UID (PS3.5 9.1)."""
 

@@ -1,13 +1,14 @@
 """Receiving and answering on the wire in one process, whether that is the node's own or one beside it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from socket import socket
 from typing import Any
 
 from dicom_node.dicom.facts import Provenance
+from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
@@ -15,7 +16,8 @@ from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.receiver import Limits
-from dicom_node.dimse.store import AcceptedContext, StoreScp
+from dicom_node.dimse.serving import AcceptedContext
+from dicom_node.dimse.store import StoreScp
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.settings import Settings
@@ -44,7 +46,7 @@ class Reception:
             contexts=ContextTable(settings.node.private_sop_classes),
             limits=_limits(settings),
             make_store=self._make_store,
-            make_find=partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0]),
+            services={pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0])},
             now=now,
         )
         self._listener = Listener(port, wire=self._wire, places=places, own_title=own_title)
@@ -82,7 +84,7 @@ class Reception:
     def _make_store(
         self,
         *,
-        contexts: dict[int, AcceptedContext],
+        contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
         log: Any,

@@ -18,6 +18,7 @@ from dicom_node.accreditation.units import Registry, Unit, UnitKind
 from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.dicom.query import Query, Root, parse_query
+from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
@@ -104,7 +105,7 @@ def listening(find: Find, **limits: Any) -> Iterator[Listener]:
         contexts=ContextTable(),
         limits=Limits(**limits),
         make_store=no_store,
-        make_find=partial(FindScp, find=find, retrieve_ae="SBB_NODE"),
+        services={pdu.C_FIND_RQ: partial(FindScp, find=find, retrieve_ae="SBB_NODE")},
         now=lambda: datetime.now(UTC),
     )
     listener = Listener(open_port(("127.0.0.1", 0)), wire=wire, places=Places.alone(Capacity()), own_title="OWN")

@@ -4,12 +4,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+SERVICES = ("echo", "store", "find", "get", "move", "move-destination", "commit")
+"""What a caller may be allowed; ``move-destination`` lets instances be sent to it by C-MOVE."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a listed application entity takes associations."""
+
+    name: str
+    """The name it is listed under, such as ``peers.pacs``."""
+    ae_title: str
+    address: str
+    """Textual IPv4 or IPv6 address."""
+    port: int
+    tls: bool
+    services: frozenset[str]
+    """All it may do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """A listed application entity: its AE title, the networks it calls from, what it may do.
 
-    ``services`` holds ``echo``, ``store``, ``find``. An empty ``hosts`` admits every address.
+    ``services`` holds names of ``SERVICES``. An empty ``hosts`` admits every address.
     """
 
     name: str

@@ -9,9 +9,10 @@ import itertools
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from pynetdicom import evt
@@ -22,11 +23,11 @@ from pynetdicom.transport import AddressInformation
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
-from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.contexts import LIBRARY_CONTEXTS, ContextTable
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate, parse_association_request
 from dicom_node.dimse.receiver import Limits, ReceivingSocket
-from dicom_node.dimse.serving import FindService, StoreService
-from dicom_node.dimse.store import AcceptedContext, Tally
+from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
+from dicom_node.dimse.store import Tally
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -54,19 +55,12 @@ class StoreMaker(Protocol):
     def __call__(
         self,
         *,
-        contexts: dict[int, AcceptedContext],
+        contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
         log: Any,
     ) -> TalliedStore:
         """Serve the accepted storage ``contexts`` for ``caller``."""
-
-
-class FindMaker(Protocol):
-    """Makes the C-FIND service of one association."""
-
-    def __call__(self, *, contexts: dict[int, AcceptedContext], maximum_length: int, log: Any) -> FindService:
-        """Serve those of the accepted ``contexts`` that are of queries, in units as long as the peer takes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +71,8 @@ class Wire:
     contexts: ContextTable
     limits: Limits
     make_store: StoreMaker
-    make_find: FindMaker
+    services: Mapping[int, ServiceMaker]
+    """Who serves requests other than C-STORE, by their Command Field."""
     now: Callable[[], datetime]
     """The time in UTC."""
 
@@ -124,9 +119,11 @@ class NodeAssociation(Association):
             log=self.log,
         )
         self.receiving.serve_stores(self._make_store)
-        self.receiving.serve_finds(self._make_find)
+        self.receiving.serve_requests(
+            {command_field: partial(self._make_service, make) for command_field, make in wire.services.items()}
+        )
         self.set_socket(self.receiving)
-        self.acceptor.supported_contexts = wire.contexts.for_services(admission.services)
+        self.acceptor.supported_contexts = LIBRARY_CONTEXTS
         self.acceptor.maximum_length = wire.limits.maximum_length
         self.acceptor.ae_title = request.called_ae
         self.acceptor.address_info = AddressInformation.from_tuple(addresses[0])
@@ -168,10 +165,8 @@ class NodeAssociation(Association):
                 upper.state_machine.do_action(upper.event_queue.get())
 
     def _on_accepted(self, _event: evt.Event) -> None:
-        accepted = len(self._negotiated.accepted) + len(self.accepted_contexts)
-        refused = sorted(
-            self._negotiated.refused | {str(context.abstract_syntax) for context in self.rejected_contexts}
-        )
+        accepted = len(self._negotiated.accepted) + self._negotiated.verifies
+        refused = sorted(self._negotiated.refused)
         if accepted:
             self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
             return
@@ -194,7 +189,11 @@ class NodeAssociation(Association):
     def _make_store(self) -> TalliedStore:
         requestor = self.requestor
         self._store = self._wire.make_store(
-            contexts={number: AcceptedContext(*syntaxes) for number, syntaxes in self._negotiated.accepted.items()},
+            contexts={
+                number: context
+                for number, context in self._negotiated.accepted.items()
+                if self._wire.contexts.is_storage(context.sop_class_uid)
+            },
             caller=Provenance(
                 calling_ae=self._request.calling_ae,
                 called_ae=self._request.called_ae,
@@ -208,17 +207,17 @@ class NodeAssociation(Association):
         )
         return self._store
 
-    def _make_find(self) -> FindService:
-        return self._wire.make_find(
-            contexts=self._contexts(), maximum_length=self.requestor.maximum_length or 0, log=self.log
+    def _make_service(self, make: ServiceMaker) -> RequestService:
+        link = Link(
+            name=self._admission.name,
+            calling_ae=self._request.calling_ae,
+            called_ae=self._request.called_ae,
+            peer=self.address,
+            services=self._admission.services,
+            maximum_length=self.requestor.maximum_length or 0,
+            extended=self._negotiated.extended,
         )
-
-    def _contexts(self) -> dict[int, AcceptedContext]:
-        return {
-            context.context_id: AcceptedContext(str(context.abstract_syntax), str(context.transfer_syntax[0]))
-            for context in self.accepted_contexts
-            if context.context_id is not None
-        }
+        return make(contexts=self._negotiated.accepted, link=link, log=self.log)
 
 
 def read_request(connection: socket.socket, patience: float) -> AssociationRequest:

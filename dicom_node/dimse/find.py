@@ -20,8 +20,8 @@ from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.query import Query, Root, parse_query
 from dicom_node.dimse import pdu, status
 from dicom_node.dimse.pdu import Command, ProtocolError
+from dicom_node.dimse.serving import AcceptedContext, Link
 from dicom_node.dimse.status import Status
-from dicom_node.dimse.store import AcceptedContext
 from dicom_node.errors import NodeError
 from dicom_node.index.find import Page
 
@@ -45,20 +45,19 @@ class FindScp:
     """Serves the C-FIND requests of one association."""
 
     def __init__(
-        self, *, contexts: Mapping[int, AcceptedContext], maximum_length: int, log: Any, find: Find, retrieve_ae: str
+        self, *, contexts: Mapping[int, AcceptedContext], link: Link, log: Any, find: Find, retrieve_ae: str
     ) -> None:
         """Serve under those of ``contexts`` (by id) that are of queries.
 
-        ``maximum_length`` is the longest P-DATA-TF body that the peer takes, 0 for any; ``retrieve_ae`` the AE title
-        that objects can be retrieved from.
+        ``retrieve_ae`` is the AE title that objects can be retrieved from.
         """
         self._contexts = contexts
-        self._maximum_length = maximum_length
+        self._link = link
         self._log = log
         self._find = find
         self._retrieve_ae = retrieve_ae
 
-    def begin(self, command: Command, context_id: int, identifier: bytes) -> "Answering":
+    def begin(self, command: Command, context_id: int, data_set: bytes) -> "Answering":
         """Begin to answer a C-FIND-RQ. Raises ProtocolError when the presentation context is none of queries."""
         context = self._contexts.get(context_id)
         if context is None or context.sop_class_uid not in _ROOTS:
@@ -66,15 +65,17 @@ class FindScp:
         encoding = encoding_of(context.transfer_syntax_uid)
 
         def read() -> tuple[Query, AnswerEncoder, Iterator[Page]]:
-            query = parse_query(identifier, encoding, _ROOTS[context.sop_class_uid])
+            query = parse_query(data_set, encoding, _ROOTS[context.sop_class_uid])
             return query, AnswerEncoder(query, encoding, retrieve_ae=self._retrieve_ae), self._find(query)
 
-        responses = _Responses(context.sop_class_uid, command.message_id, context_id, self._maximum_length)
+        responses = _Responses(context.sop_class_uid, command.message_id, context_id, self._link.maximum_length)
         return Answering(read, responses, self._log)
 
 
 class Answering:
     """One query on its way out. ``next`` is called from one thread, ``abandon`` from any."""
+
+    waits = gives_way = False
 
     def __init__(
         self, read: Callable[[], tuple[Query, AnswerEncoder, Iterator[Page]]], responses: "_Responses", log: Any
@@ -114,6 +115,10 @@ class Answering:
     def cancel(self, message_id: int) -> None:
         """End with the next units if it is this query that the peer cancelled."""
         self._cancelled = self._cancelled or message_id == self._responses.message_id
+
+    def hear(self, _command: Command) -> bool:
+        """Take no response: a query asks the peer for nothing."""
+        return False
 
     def abandon(self) -> None:
         """End without a word: nobody is there to hear it."""

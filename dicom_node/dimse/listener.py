@@ -14,6 +14,7 @@ from dicom_node.dimse import pdu, seams
 from dicom_node.dimse.access import Admission, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
 from dicom_node.dimse.capacity import Places
+from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger, silence_pynetdicom
 
@@ -89,7 +90,7 @@ class Listener:
         server = ae.make_server(
             port.getsockname(),
             # The server insists on a context; what a caller may use is decided at each request.
-            contexts=wire.contexts.for_services(frozenset({"echo"})),
+            contexts=LIBRARY_CONTEXTS,
             server_class=_Server,
             request_handler=_Connection,
             port=port,

@@ -1,24 +1,30 @@
 """The association request of a peer, read from its bytes, and the answer to what the receiver serves itself.
 
-PS3.8 sections 9.3.2 (A-ASSOCIATE-RQ) and 9.3.3 (A-ASSOCIATE-AC), PS3.7 annex D.3.3. The contexts of storage are chosen
-here, as the receiver serves C-STORE; the library gets a request that proposes the rest, and its acceptance is completed
-on the way out. A device proposes up to 128 contexts, and the library needs a tenth of a millisecond for each.
+PS3.8 sections 9.3.2 (A-ASSOCIATE-RQ) and 9.3.3 (A-ASSOCIATE-AC), PS3.7 annex D.3.3. All is decided here but
+verification; the library gets a request that proposes that alone, and its acceptance is completed on the way out. A
+device proposes up to 128 contexts, and the library needs a tenth of a millisecond for each.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.contexts import PERMISSIONS, ContextTable
 from dicom_node.dimse.pdu import ASSOCIATE_RQ, HEADER_LENGTH, ProtocolError
+from dicom_node.dimse.serving import AcceptedContext
 
 _FIXED = HEADER_LENGTH + 68
 """Bytes of both units before their variable items."""
 
 _APPLICATION_CONTEXT, _PROPOSED, _RESULT, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
-_KNOWN_INFORMATION = range(0x51, 0x5A)
-"""Sub-items of the user information that the library knows; it gives up on any other, which PS3.8 9.3.1 has ignored."""
+_ASYNCHRONOUS, _ROLES, _EXTENDED, _USER_IDENTITY = 0x53, 0x54, 0x56, 0x58
+_FOR_LIBRARY = frozenset({0x51, 0x52, 0x55})
+"""Sub-items of the user information that are left to the library; it gives up on those it does not know, which PS3.8
+9.3.1 has ignored."""
+
+_ONE_AT_A_TIME = struct.pack(">HH", 1, 1)
+"""Operations invoked and performed at a time (PS3.7 D.3.3.3)."""
 
 _ACCEPTANCE, _ABSTRACT_SYNTAX_NOT_SUPPORTED, _TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
 
@@ -34,6 +40,17 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """Who uses the calling application entity, as it says (PS3.7 D.3.3.7)."""
+
+    kind: int
+    """1 username, 2 username and passcode, 3 Kerberos ticket, 4 SAML assertion, 5 JSON web token."""
+    primary: bytes
+    secondary: bytes
+    wants_response: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AssociationRequest:
     """An A-ASSOCIATE-RQ, with its AE titles tidied as devices in the field need it."""
 
@@ -43,7 +60,14 @@ class AssociationRequest:
     before: bytes
     """What stands before the proposals, without the header of the unit."""
     after: bytes
-    """The user information, as far as it is known."""
+    """The user information, as far as the library reads it."""
+    roles: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    """By SOP class whether the requestor would be its SCU, its SCP (PS3.7 D.3.3.4); SCU alone where it says nothing."""
+    extended: Mapping[str, bytes] = field(default_factory=dict)
+    """By SOP class the application information proposed (PS3.7 D.3.3.5)."""
+    identity: UserIdentity | None = None
+    asks_for_window: bool = False
+    """It proposes an asynchronous operations window."""
 
     def proposing(self, proposals: list[Proposal]) -> bytes:
         """Encode the request with some of its proposals."""
@@ -57,11 +81,22 @@ class Negotiated:
 
     request: bytes
     """The request for the library: what the receiver serves itself is left out."""
-    accepted: dict[int, tuple[str, str]]
-    """Abstract and transfer syntax of the contexts of storage, by their ids."""
+    verifies: int
+    """How many of its contexts the library accepts."""
+    accepted: Mapping[int, AcceptedContext]
+    """The others that are accepted, by their ids."""
     refused: frozenset[str]
     """Abstract syntaxes of the proposals that were refused."""
+    extended: Mapping[str, bytes]
+    """What was granted of extended negotiations, by SOP class."""
     results: tuple[bytes, ...]
+    information: bytes
+    """Sub-items for the user information of the acceptance."""
+
+    @property
+    def is_useless(self) -> bool:
+        """Tell whether nothing could be done on the association."""
+        return not self.accepted and not self.verifies
 
     def complete(self, acceptance: bytes) -> bytes:
         """Put the results into the A-ASSOCIATE-AC of the library, in the order of the context ids."""
@@ -70,31 +105,91 @@ class Negotiated:
         for kind, item in _items(acceptance[_FIXED:]):
             (results if kind == _RESULT else others).append(item)
         results.sort(key=lambda item: item[4])
+        others = [item if item[0] != _USER_INFORMATION else self._informed(item) for item in others]
         body = acceptance[HEADER_LENGTH:_FIXED] + b"".join([*others[:1], *results, *others[1:]])
         return acceptance[:2] + struct.pack(">L", len(body)) + body
 
+    def _informed(self, item: bytes) -> bytes:
+        return _item(_USER_INFORMATION, item[4:] + self.information)
+
 
 def negotiate(request: AssociationRequest, table: ContextTable, services: frozenset[str]) -> Negotiated:
-    """Choose among the proposals of a caller that may use ``services``, but for those of the library's services."""
+    """Choose among the proposals of a caller that may use ``services``."""
     for_library = []
-    accepted: dict[int, tuple[str, str]] = {}
+    accepted: dict[int, AcceptedContext] = {}
     refused = set()
     results = []
     for proposal in request.proposals:
-        if table.is_message(proposal.abstract_syntax):
+        takes, gives = _direction(request, table, services, proposal.abstract_syntax)
+        known = takes or gives
+        chosen = table.syntax(proposal.abstract_syntax, _not_yet(accepted, proposal)) if known else ""
+        if chosen and table.is_library_s(proposal.abstract_syntax):
             for_library.append(proposal)
             continue
-        known = "store" in services and table.is_storage(proposal.abstract_syntax)
-        chosen = table.storage_syntax(proposal.transfer_syntaxes) if known else ""
         if chosen:
             result = _ACCEPTANCE
-            accepted[proposal.context_id] = (proposal.abstract_syntax, chosen)
+            accepted[proposal.context_id] = AcceptedContext(proposal.abstract_syntax, chosen, takes, gives)
         else:
             result = _TRANSFER_SYNTAXES_NOT_SUPPORTED if known else _ABSTRACT_SYNTAX_NOT_SUPPORTED
             refused.add(proposal.abstract_syntax)
         syntax = _item(_TRANSFER_SYNTAX, (chosen or proposal.transfer_syntaxes[0]).encode("ascii", "replace"))
         results.append(_item(_RESULT, bytes([proposal.context_id, 0, result, 0]) + syntax))
-    return Negotiated(request.proposing(for_library), accepted, frozenset(refused), tuple(results))
+    contexts = {context.sop_class_uid: context for context in accepted.values()}
+    extended = {
+        uid: granted
+        for uid, proposed in request.extended.items()
+        if uid in contexts and (granted := table.extended(uid, proposed))
+    }
+    return Negotiated(
+        request=request.proposing(for_library),
+        verifies=len(for_library),
+        accepted=accepted,
+        refused=frozenset(refused),
+        extended=extended,
+        results=tuple(results),
+        information=_information(request, contexts, extended),
+    )
+
+
+def _direction(
+    request: AssociationRequest, table: ContextTable, services: frozenset[str], abstract_syntax: str
+) -> tuple[bool, bool]:
+    """Tell whether the node serves an abstract syntax to this caller, and whether it may send instances in it."""
+    if not table.is_storage(abstract_syntax):
+        return PERMISSIONS.get(abstract_syntax) in services, False
+    is_scu, is_scp = request.roles.get(abstract_syntax, (True, False))
+    return is_scu and "store" in services, is_scp and "get" in services
+
+
+def _not_yet(accepted: Mapping[int, AcceptedContext], proposal: Proposal) -> tuple[str, ...]:
+    """Return the transfer syntaxes proposed, without those that the peer has in another context for the SOP class.
+
+    Who proposes a SOP class in several contexts of several syntaxes gets more than one of them, for a C-GET.
+    """
+    had = {
+        context.transfer_syntax_uid
+        for context in accepted.values()
+        if context.sop_class_uid == proposal.abstract_syntax
+    }
+    return tuple(syntax for syntax in proposal.transfer_syntaxes if syntax not in had) or proposal.transfer_syntaxes
+
+
+def _information(
+    request: AssociationRequest, contexts: Mapping[str, AcceptedContext], extended: Mapping[str, bytes]
+) -> bytes:
+    """Encode the answers to what the user information proposed (PS3.7 D.3.3)."""
+    parts = [_item(_ASYNCHRONOUS, _ONE_AT_A_TIME)] if request.asks_for_window else []
+    for uid in request.roles:
+        context = contexts.get(uid)
+        if context is not None:
+            roles = bytes([context.takes, context.gives])
+            parts.append(_item(_ROLES, _counted(uid.encode("ascii")) + roles))
+    parts += [_item(_EXTENDED, _counted(uid.encode("ascii")) + granted) for uid, granted in extended.items()]
+    return b"".join(parts)
+
+
+def _counted(text: bytes) -> bytes:
+    return struct.pack(">H", len(text)) + text
 
 
 def parse_association_request(data: bytes) -> AssociationRequest:
@@ -108,22 +203,52 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     called, calling = (data[at : at + 16].replace(b"\0", b" ") for at in (10, 26))
     proposals = []
     before = data[HEADER_LENGTH:10] + called + calling + data[42:_FIXED]
-    after = b""
+    information = b""
     for kind, item in _items(data[_FIXED:]):
         if kind == _PROPOSED:
             proposals.append(_parse_proposal(item))
         elif kind == _USER_INFORMATION:
-            known = (part for number, part in _items(item[4:]) if number in _KNOWN_INFORMATION)
-            after += _item(_USER_INFORMATION, b"".join(known))
+            information += item[4:]
         elif kind == _APPLICATION_CONTEXT:
             before += item
+    parts = [*_items(information)]
+    after = _item(_USER_INFORMATION, b"".join(part for number, part in parts if number in _FOR_LIBRARY))
     return AssociationRequest(
         calling_ae=calling.decode("ascii", "replace").replace("\ufffd", "?").strip(),
         called_ae=called.decode("ascii", "replace").replace("\ufffd", "?").strip(),
         proposals=tuple(proposals),
         before=before,
         after=after,
+        roles={
+            uid: (more[:1] == b"\1", more[1:2] == b"\1")
+            for uid, more in (_of_sop_class(part) for number, part in parts if number == _ROLES)
+        },
+        extended=dict(_of_sop_class(part) for number, part in parts if number == _EXTENDED),
+        identity=next((_parse_identity(part[4:]) for number, part in parts if number == _USER_IDENTITY), None),
+        asks_for_window=any(number == _ASYNCHRONOUS for number, _ in parts),
     )
+
+
+def _of_sop_class(part: bytes) -> tuple[str, bytes]:
+    """Return the UID a sub-item begins with, and what follows it."""
+    uid, rest = _split(part[4:])
+    return uid.strip(b"\0 ").decode("ascii", "replace"), rest
+
+
+def _parse_identity(body: bytes) -> UserIdentity:
+    if len(body) < 2:
+        raise ProtocolError("the user identity is cut short")
+    primary, rest = _split(body[2:])
+    secondary, _ = _split(rest)
+    return UserIdentity(body[0], primary, secondary, body[1] == 1)
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Return a value with its length in front of it, and what follows."""
+    end = 2 + int.from_bytes(data[:2], "big")
+    if len(data) < max(2, end):
+        raise ProtocolError("a sub-item of the user information is cut short")
+    return data[2:end], data[end:]
 
 
 def _parse_proposal(item: bytes) -> Proposal:

@@ -5,14 +5,18 @@ before and beside the library: cutting a stream into its units, reading and writ
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
 
 C_STORE_RQ = 0x0001
+C_GET_RQ = 0x0010
 C_FIND_RQ = 0x0020
+C_MOVE_RQ = 0x0021
+N_EVENT_REPORT_RQ = 0x0100
+N_ACTION_RQ = 0x0130
 C_CANCEL_RQ = 0x0FFF
 RESPONSE_BIT = 0x8000
 NO_DATA_SET = 0x0101
@@ -190,7 +194,17 @@ class Command:
     status: int
     affected_sop_class_uid: str
     affected_sop_instance_uid: str
-    move_originator: str
+    elements: Mapping[int, bytes]
+    """Every element of group 0000 by its number, as it came."""
+
+    def text(self, element: int) -> str:
+        """Return the text of an element, such as the Move Destination (0000,0600); "" when it is absent."""
+        return self.elements.get(element, b"").decode("ascii", "replace").strip(" \0")
+
+    def number(self, element: int) -> int | None:
+        """Return the number in an element of VR US, such as the Action Type ID (0000,1008); None without one."""
+        value = self.elements.get(element, b"")
+        return int.from_bytes(value, "little") if len(value) == 2 else None
 
 
 def parse_command(data: bytes) -> Command:
@@ -230,7 +244,7 @@ def parse_command(data: bytes) -> Command:
         status=number(0x0900, 0),
         affected_sop_class_uid=text(0x0002),
         affected_sop_instance_uid=text(0x1000),
-        move_originator=text(0x1030),
+        elements=elements,
     )
 
 

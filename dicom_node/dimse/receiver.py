@@ -1,14 +1,14 @@
-"""The socket of one association: serves C-STORE and C-FIND itself and hands everything else to pynetdicom untouched.
+"""The socket of one association: serves what it can itself and hands everything else to pynetdicom untouched.
 
 pynetdicom asks its socket ``ready`` before it reads a unit and reads it by ``recv``. This socket reads from the
 connection on its own, in bulk, cuts the stream into units, and streams the data set of a C-STORE from the receive
-buffer into the archive's spool without ever holding it. Answers to a C-FIND leave batch by batch, and between two it
-looks whether the peer said anything. What is neither (echo, release, abort) it passes on as whole units, so ``recv``
-never waits for a peer. All deadlines are kept here, by the monotonic clock; the library's
+buffer into the archive's spool without ever holding it. Answers to queries and to other requests leave batch by batch,
+and between two it looks whether the peer said anything. What is served nowhere here (echo, release, abort) it passes on
+as whole units, so ``recv`` never waits for a peer. All deadlines are kept here, by the monotonic clock; the library's
 own timers are switched off or never reached.
 
 Back-pressure: nothing is read from the connection while a request waits behind one that is still being served; only a
-C-CANCEL overtakes.
+C-CANCEL and the peer's own responses overtake.
 """
 
 import select
@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.messages import Message, ServedRequests
 from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
-from dicom_node.dimse.serving import Answers, FindService, StoreService, Transfer
+from dicom_node.dimse.requests import Requests
+from dicom_node.dimse.serving import RequestService, StoreService, Transfer
 
 RECEIVE_BUFFER = 1 << 18
 """Bytes taken from the connection at a time; larger ones measured no faster."""
@@ -104,9 +105,7 @@ class ReceivingSocket(AssociationSocket):
         self._store_service: StoreService | None = None
         self._message = Message()
         self._transfer: Transfer | None = None
-        self._finds: Callable[[], FindService] | None = None
-        self._find_service: FindService | None = None
-        self._answers: Answers | None = None
+        self._requests = Requests({})
         self._last_sign = time.monotonic()  # of life: a byte that came or went
         self._last_handover = self._last_sign
         self._unit_since = self._last_sign
@@ -117,9 +116,9 @@ class ReceivingSocket(AssociationSocket):
         """Say who serves C-STORE; ``make`` is called once, when the association is established."""
         self._stores = make
 
-    def serve_finds(self, make: Callable[[], FindService]) -> None:
-        """Say who serves C-FIND; ``make`` is called once, when the association is established."""
-        self._finds = make
+    def serve_requests(self, makers: Mapping[int, Callable[[], RequestService]]) -> None:
+        """Say who serves which other Command Field; each is made once, when the association is established."""
+        self._requests = Requests(makers)
 
     # What the library calls, always from its upper layer thread, but for send and close.
 
@@ -146,12 +145,12 @@ class ReceivingSocket(AssociationSocket):
         return data
 
     def send(self, bytestream: bytes) -> None:
-        """Send whole units to the peer; safe from any thread.
+        """Send whole units to the peer, or none; safe from any thread.
 
         A peer that takes nothing for ``limits.sending`` seconds is dropped.
         """
         connection = self.socket
-        if connection is None:
+        if connection is None or not bytestream:
             return
         if bytestream[0] == pdu.ASSOCIATE_AC:
             bytestream = self._negotiated.complete(bytestream)
@@ -199,9 +198,8 @@ class ReceivingSocket(AssociationSocket):
             if self._serve_events() if established else self._pass_on_events():
                 self._handed_over = True
                 return True
-            if self._answers is not None:
-                self._answer(self._answers)
-                now = self._last_sign = self._unit_since = time.monotonic()
+            if self._requests.is_answering:
+                now = self._answer(turn_ends)
                 if now >= turn_ends:
                     return False
                 continue
@@ -216,12 +214,17 @@ class ReceivingSocket(AssociationSocket):
             library_speaks = not established or self._served.open
             if not library_speaks and now - self._last_handover > REST:
                 self._library_runs.clear()
-            if not self._receive(0.0 if library_speaks else turn_ends - now):
+            has_errand = self._requests.has_errand and self._at_rest()
+            if not self._receive(0.0 if library_speaks or has_errand else turn_ends - now):
+                if has_errand and established:
+                    self.send(self._requests.run_errand())
                 self._keep_deadlines(time.monotonic(), established=established)
                 if established and self._draining() and self._at_rest():
                     self._refuse("the node is stopping", reason=0)
                 if library_speaks:
                     break
+                if has_errand:
+                    continue
                 return False
             now = self._last_sign
         self._await_library(TURN if state_machine.current_state == _RELEASE_REQUESTED else PAUSE)
@@ -297,7 +300,7 @@ class ReceivingSocket(AssociationSocket):
     @property
     def _is_serving(self) -> bool:
         """Tell whether a request waits for its final response, the library's or ours."""
-        return self._served.open or self._answers is not None
+        return self._served.open or self._requests.is_answering
 
     def _pass_on_events(self) -> bool:
         """Outside an established association every unit goes to the library as it is."""
@@ -341,11 +344,12 @@ class ReceivingSocket(AssociationSocket):
             if not piece.last:
                 return False
             arrived = message.read_command()
-            if arrived.field == pdu.C_CANCEL_RQ and self._answers is not None:
-                self._answers.cancel(arrived.message_id)
+            if arrived.field == pdu.C_CANCEL_RQ and self._requests.is_answering:
+                self._requests.cancel(arrived.message_id)
                 self._message = Message()
                 return False
-            if arrived.field != pdu.C_CANCEL_RQ and self._is_serving:
+            overtakes = arrived.field == pdu.C_CANCEL_RQ or arrived.field & pdu.RESPONSE_BIT
+            if not overtakes and self._is_serving:
                 self._held = True
                 return False
             return self._begin_message()
@@ -378,26 +382,30 @@ class ReceivingSocket(AssociationSocket):
 
     def _end_message(self, command: Command) -> bool:
         """Act on a message that is whole; return True when it was handed over."""
-        if command.field != pdu.C_FIND_RQ:
-            return self._hand_over(command)
-        if self._find_service is None:
-            if self._finds is None:
-                raise ProtocolError("a C-FIND arrived where none is served")
-            self._find_service = self._finds()
-        message, self._message = self._message, Message()
-        self._answers = self._find_service.begin(command, message.context_id, message.data_set)
-        return False
+        if self._requests.serve(command.field):
+            message, self._message = self._message, Message()
+            self._requests.begin(command, message.context_id, message.data_set)
+            return False
+        if command.field & pdu.RESPONSE_BIT and self._requests.hear(command):
+            self._message = Message()
+            return False
+        return self._hand_over(command)
 
-    def _answer(self, answers: Answers) -> None:
-        """Send the next answers to the query, then look whether the peer said anything meanwhile."""
-        units = answers.next()
-        if units is None:
-            self._answers = None
-            return
-        if units:
-            self.send(units)
-        if not self._held:
-            self._receive(0.0)
+    def _answer(self, turn_ends: float) -> float:
+        """Send what comes next of an answer, then look whether the peer said anything meanwhile; return the time."""
+        self.send(self._requests.next())
+        if self._held:
+            self._requests.keep_order()
+            heard = False
+        else:
+            waits = self._requests.waits
+            heard = self._receive(max(0.0, turn_ends - time.monotonic()) if waits else 0.0)
+        now = time.monotonic()
+        if self._requests.waits and not heard:
+            self._keep_deadlines(now, established=True)  # it is the peer's turn
+        else:
+            self._last_sign = self._unit_since = now
+        return now
 
     def _hand_over(self, command: Command) -> bool:
         self._served.note_request(command)
@@ -428,12 +436,10 @@ class ReceivingSocket(AssociationSocket):
 
     def _discard(self) -> None:
         transfer, self._transfer = self._transfer, None
-        answers, self._answers = self._answers, None
         self._message = Message()
         if transfer is not None:
             transfer.discard()
-        if answers is not None:
-            answers.abandon()
+        self._requests.abandon()
 
     def _refuse(self, why: str, *, reason: int) -> None:
         """Abort the association with a word to the log."""

@@ -39,7 +39,7 @@ _ECHO_NUMBERS = ((0x0100, 0x0030), (0x0110, 1), (0x0800, pdu.NO_DATA_SET))
 _RELEASE_RP = 0x06
 
 _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (Association, ("_run_reactor", "abort", "accepted_contexts", "bind", "kill", "rejected_contexts", "set_socket")),
+    (Association, ("_run_reactor", "abort", "bind", "kill", "set_socket")),
     (DULServiceProvider, ("_is_transport_event", "_process_recv_primitive", "_read_pdu_data", "receive_pdu")),
     (AssociationSocket, ("close", "event_queue", "provider_queue", "ready", "recv", "send")),
     (StateMachine, ("do_action",)),
@@ -178,7 +178,7 @@ def _make_association(connection: socket.socket, address: tuple[str, int]) -> No
             contexts=ContextTable(),
             limits=Limits(),
             make_store=_no_service,
-            make_find=_no_service,
+            services={},
             now=lambda: datetime.now(UTC),
         ),
         draining=lambda: False,

@@ -19,6 +19,7 @@ class Status:
 SUCCESS = Status(0x0000)
 
 _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.PermissionDeniedError, 0x0124),
     (errors.InvalidInstanceUidError, 0x0117),
     (errors.MismatchedInstanceError, 0xA900),
     (errors.UnreadableInstanceError, 0xC000),
@@ -44,7 +45,7 @@ def _of(table: tuple[tuple[type[errors.NodeError], int], ...], error: Exception,
 
 
 def of_store_error(error: Exception) -> Status:
-    """Return the C-STORE status of ``error``: 0117, A900, C000, A700, or 0110 for what nobody foresaw."""
+    """Return the C-STORE status of ``error``: 0117, 0124, A900, C000, A700, or 0110 for what nobody foresaw."""
     return _of(_STORE, error, otherwise=0x0110)
 
 

@@ -12,24 +12,17 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse import status
 from dicom_node.dimse.pdu import Command
-from dicom_node.dimse.serving import Transfer
+from dicom_node.dimse.serving import AcceptedContext, Transfer
 from dicom_node.errors import (
     DrainingError,
     InvalidInstanceUidError,
     MismatchedInstanceError,
     NodeError,
+    PermissionDeniedError,
     StorageUnavailableError,
     UnreadableInstanceError,
 )
 from dicom_node.services.ingest import Received, Stored
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedContext:
-    """An accepted presentation context of storage."""
-
-    sop_class_uid: str
-    transfer_syntax_uid: str
 
 
 @dataclass(slots=True)
@@ -82,6 +75,8 @@ class StoreScp:
         context = self._contexts.get(context_id)
         if context is None or context.sop_class_uid != command.affected_sop_class_uid:
             raise MismatchedInstanceError("SOP class is not that of the presentation context")
+        if not context.takes:
+            raise PermissionDeniedError("this caller may not store")
         if not is_uid(command.affected_sop_instance_uid):
             raise InvalidInstanceUidError("Affected SOP Instance UID is missing or no UID")
         if not command.has_data_set:

@@ -1,5 +1,6 @@
 """The tables of the configuration that say who is who: units, attachments, senders, peers and rules."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -18,8 +19,9 @@ from dicom_node.accreditation.units import (
     Unit,
     UnitKind,
 )
-from dicom_node.dimse.access import Caller
+from dicom_node.dimse.access import Caller, Destination
 from dicom_node.settings.values import (
+    Address,
     AeTitle,
     AttributeName,
     Day,
@@ -28,6 +30,7 @@ from dicom_node.settings.values import (
     Networks,
     Pattern,
     Text,
+    Whole,
     Word,
     check_regex,
     read_condition,
@@ -40,7 +43,54 @@ class ConfigTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class IdentityTable(ConfigTable):
+class Service(StrEnum):
+    """What an application entity may be allowed."""
+
+    ECHO = "echo"
+    STORE = "store"
+    FIND = "find"
+    GET = "get"
+    MOVE = "move"
+    MOVE_DESTINATION = "move-destination"
+    COMMIT = "commit"
+
+
+class ReachableTable(ConfigTable):
+    """The keys of an application entity that the node may call."""
+
+    port: Whole | None = Field(default=None, ge=1, le=65535, examples=[104])
+    """TCP port it takes associations on, for reports of storage commitment and as a destination of C-MOVE."""
+    address: Address | None = None
+    """Address it takes associations on; needed only where ``host`` is not one single address."""
+    tls: Flag = False
+    """True: the node calls it by TLS."""
+
+    def destination(
+        self, name: str, title: str | None, hosts: Networks, allow: Iterable[Service]
+    ) -> Destination | None:
+        """Return where it takes associations, None when it is not said."""
+        address = self.address or next((str(host.network_address) for host in hosts), "")
+        if self.port is None or not title:
+            return None
+        return Destination(
+            name=name,
+            ae_title=title,
+            address=address,
+            port=self.port,
+            tls=self.tls,
+            services=frozenset(str(service) for service in allow),
+        )
+
+    def check_reach(self, hosts: Networks) -> None:
+        """Raise ValueError where nobody could tell where to call."""
+        if self.port is None:
+            if self.address or self.tls:
+                raise ValueError("address and tls say how to call it, and port is missing; add such as port = 104")
+        elif self.address is None and [host.prefixlen == host.max_prefixlen for host in hosts] != [True]:
+            raise ValueError('port without address, and host is not one address; add such as address = "10.20.30.5"')
+
+
+class IdentityTable(ReachableTable):
     """``[[units.ID.identity]]`` and its like: one way a device shows itself."""
 
     ae_title: AeTitle | None = Field(default=None, examples=["PRONE_RM2"])
@@ -59,6 +109,8 @@ class IdentityTable(ConfigTable):
     """Detector ID (0018,700A)."""
     device_uid: Text | None = None
     """Device UID (0018,1002)."""
+    allow: tuple[Service, ...] = (Service.ECHO, Service.STORE, Service.COMMIT)
+    """What it may do as a caller."""
 
     def identity(self) -> Identity:
         """Return the value the rules work with."""
@@ -74,10 +126,19 @@ class IdentityTable(ConfigTable):
         )
 
     def caller(self, name: str) -> Caller | None:
-        """Return the leave to call and to store that this identity gives, None when it names no caller."""
+        """Return the leave to call that this identity gives, None when it names no caller."""
         if not self.ae_title:
             return None
-        return Caller(name=name, ae_title=self.ae_title, hosts=self.host, services=frozenset({"echo", "store"}))
+        return Caller(
+            name=name,
+            ae_title=self.ae_title,
+            hosts=self.host,
+            services=frozenset(str(service) for service in self.allow),
+        )
+
+    def reached(self, name: str) -> Destination | None:
+        """Return where the device takes associations, None when it is not said."""
+        return self.destination(name, self.ae_title, self.host, self.allow)
 
     @model_validator(mode="after")
     def _names_a_caller_whole(self) -> Self:
@@ -89,6 +150,9 @@ class IdentityTable(ConfigTable):
             )
         if self.host and not self.ae_title:
             raise ValueError('host without ae_title; add the AE title that calls from there, such as "PRONE_RM2"')
+        if self.port is not None and not self.ae_title:
+            raise ValueError('port without ae_title; add the AE title it is called by, such as "PRONE_RM2"')
+        self.check_reach(self.host)
         if not (self.ae_title or self.device_serial or self.station_name or self.detector_id or self.device_uid):
             raise ValueError(
                 "tells no device; write at least one of ae_title with host, device_serial, station_name, detector_id, "
@@ -205,22 +269,15 @@ class SenderTable(IdentityTable):
         return Sender(id=sender_id, role=self.role, identity=self.identity())
 
 
-class PeerService(StrEnum):
-    """What a peer may be allowed to ask for."""
-
-    ECHO = "echo"
-    FIND = "find"
-
-
-class PeerTable(ConfigTable):
+class PeerTable(ReachableTable):
     """``[peers.ID]``: an application entity that may ask the node."""
 
     ae_title: AeTitle = Field(examples=["MAIN_PACS"])
     """AE title it calls with."""
     host: Networks = Field(min_length=1, examples=["10.20.30.5"])
     """Addresses or networks it calls from."""
-    allow: tuple[PeerService, ...] = (PeerService.ECHO, PeerService.FIND)
-    """What it may ask for."""
+    allow: tuple[Service, ...] = (Service.ECHO, Service.FIND)
+    """What it may do."""
 
     def caller(self, name: str) -> Caller:
         """Return the leave to call that this peer has."""
@@ -230,6 +287,17 @@ class PeerTable(ConfigTable):
             hosts=self.host,
             services=frozenset(str(service) for service in self.allow),
         )
+
+    def reached(self, name: str) -> Destination | None:
+        """Return where the peer takes associations, None when it is not said."""
+        return self.destination(name, self.ae_title, self.host, self.allow)
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> Self:
+        if Service.MOVE_DESTINATION in self.allow and self.port is None:
+            raise ValueError("move-destination without port; add the port it takes instances on, such as port = 104")
+        self.check_reach(self.host)
+        return self
 
 
 class ConditionTable(ConfigTable):

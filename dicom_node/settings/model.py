@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Policy, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Registry
-from dicom_node.dimse.access import Caller
+from dicom_node.dimse.access import Caller, Destination
 from dicom_node.settings.channels import AlertsTable
 from dicom_node.settings.devices import AttachmentTable, ConfigTable, PeerTable, RuleTable, SenderTable, UnitTable
 from dicom_node.settings.secrets import read_secret
@@ -244,6 +244,17 @@ class Settings(ConfigTable):
             yield from filter(None, (sender.caller(f"senders.{name}"),))
         for name, peer in self.peers.items():
             yield peer.caller(f"peers.{name}")
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """Return where listed application entities take associations; peers first."""
+        named = [(f"peers.{name}", peer) for name, peer in self.peers.items()]
+        found = [peer.reached(name) for name, peer in named]
+        found += [sender.reached(f"senders.{name}") for name, sender in self.senders.items()]
+        for name, unit in self.units.items():
+            found += [entry.reached(f"units.{name}") for entry in unit.identity]
+        for name, attachment in self.attachments.items():
+            found += [entry.reached(f"attachments.{name}") for entry in attachment.identity]
+        return tuple(filter(None, found))
 
     def database_url(self) -> URL:
         """Return the URL of the index, with the password filled in.

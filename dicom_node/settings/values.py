@@ -112,6 +112,16 @@ def read_bind(value: object) -> str:
         ) from None
 
 
+def read_address(value: object) -> str:
+    """Read the address of another machine."""
+    try:
+        return str(ip_address(value)) if isinstance(value, str) else str(ip_address(""))
+    except ValueError:
+        raise ValueError(
+            f'not an IP address (got {value!r}); write such as "10.20.30.5" (names are not looked up)'
+        ) from None
+
+
 def read_day(value: object) -> date:
     """Read a calendar date."""
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -296,6 +306,7 @@ AeTitle = Annotated[str, BeforeValidator(read_ae_title)]
 AeTitles = Annotated[tuple[AeTitle, ...], BeforeValidator(read_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(read_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(read_list)]
+Address = Annotated[str, BeforeValidator(read_address)]
 Bind = Annotated[str, BeforeValidator(read_bind)]
 Day = Annotated[date, BeforeValidator(read_day)]
 Clock = Annotated[time, BeforeValidator(read_clock)]

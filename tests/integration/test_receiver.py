@@ -15,6 +15,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from structlog.testing import capture_logs
 
 from dicom_node.dicom.query import Query
+from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
@@ -84,7 +85,7 @@ class Node:
             contexts=ContextTable(),
             limits=Limits(**limits),
             make_store=lambda **_: self.store,  # type: ignore[arg-type,return-value]  # a fake of the same shape
-            make_find=partial(FindScp, find=self._find, retrieve_ae="SBB_NODE"),
+            services={pdu.C_FIND_RQ: partial(FindScp, find=self._find, retrieve_ae="SBB_NODE")},
             now=lambda: datetime.now(UTC),
         )
         port = open_port(("127.0.0.1", 0))

@@ -49,8 +49,8 @@ host = ["fd00::5", "10.20.30.5"]
 """
 
 
-def settings_of(folder: Path) -> Settings:
-    return load_settings(write_config(folder, SMALL + UNIT + MORE), {}).settings
+def settings_of(folder: Path, more: str = "") -> Settings:
+    return load_settings(write_config(folder, SMALL + UNIT + MORE + more), {}).settings
 
 
 def test_the_registry_holds_what_the_file_says(tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_the_registry_holds_what_the_file_says(tmp_path: Path) -> None:
 def test_a_caller_that_is_listed_twice_may_do_both(tmp_path: Path) -> None:
     callers = {caller.ae_title: caller for caller in settings_of(tmp_path).callers()}
     assert {title: set(caller.services) for title, caller in callers.items()} == {
-        "PRONE": {"echo", "store"},
-        "PACS": {"echo", "store", "find"},
-        "ADDON": {"echo", "store"},
-        "SPECIMEN": {"echo", "store"},
+        "PRONE": {"echo", "store", "commit"},
+        "PACS": {"echo", "store", "commit", "find"},
+        "ADDON": {"echo", "store", "commit"},
+        "SPECIMEN": {"echo", "store", "commit"},
     }
     assert callers["PRONE"].hosts == (ip_network("10.20.30.11"),)
 
@@ -176,3 +176,27 @@ def test_as_many_processes_receive_as_is_written_or_as_there_are_processors(
     text = SMALL + UNIT + f"[node]\nworkers = {written}\n"
     settings = load_settings(write_config(tmp_path, text), {}).settings
     assert settings.node.number_of_workers() == number
+
+
+def test_whoever_has_a_port_can_be_called(tmp_path: Path) -> None:
+    more = """
+[peers.archive]
+ae_title = "ARCHIVE"
+host = "10.0.0.9"
+port = 104
+tls = true
+allow = ["move-destination"]
+[senders.router]
+role = "router"
+ae_title = "ROUTER"
+host = ["10.0.1.0/24"]
+address = "10.0.1.7"
+port = 11112
+"""
+    found = {each.name: each for each in settings_of(tmp_path, more).destinations()}
+    assert set(found) == {"peers.archive", "senders.router"}
+    archive, router = found["peers.archive"], found["senders.router"]
+    assert (archive.ae_title, archive.address, archive.port, archive.tls) == ("ARCHIVE", "10.0.0.9", 104, True)
+    assert archive.services == {"move-destination"}
+    assert (router.address, router.port, router.tls) == ("10.0.1.7", 11112, False)
+    assert router.services == {"echo", "store", "commit"}

@@ -7,8 +7,15 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.negotiation import AssociationRequest, Negotiated, negotiate, parse_association_request
+from dicom_node.dimse.negotiation import (
+    AssociationRequest,
+    Negotiated,
+    UserIdentity,
+    negotiate,
+    parse_association_request,
+)
 from dicom_node.dimse.pdu import ProtocolError
+from dicom_node.dimse.serving import AcceptedContext
 from tests import raw_peer
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION
 
@@ -67,12 +74,15 @@ def test_storage_is_chosen_here_and_the_rest_is_left_to_the_library() -> None:
         (STUDY_ROOT_FIND, [IMPLICIT]),
     )
     negotiated = negotiate(request, ContextTable(), ALL)
-    assert negotiated.accepted == {3: (MAMMOGRAM, EXPLICIT)}
+    assert negotiated.accepted == {
+        3: AcceptedContext(MAMMOGRAM, EXPLICIT),
+        9: AcceptedContext(STUDY_ROOT_FIND, IMPLICIT),
+    }
     assert negotiated.refused == {MAMMOGRAM, PRIVATE}
     for_library = A_ASSOCIATE_RQ()
     for_library.decode(negotiated.request)
-    assert [context.context_id for context in for_library.presentation_context] == [1, 9]
-    results = read_by_library(negotiated, (1, IMPLICIT), (9, IMPLICIT))
+    assert [context.context_id for context in for_library.presentation_context] == [1]
+    results = read_by_library(negotiated, (1, IMPLICIT))
     assert [(context.context_id, context.result) for context in results] == [(1, 0), (3, 0), (5, 4), (7, 3), (9, 0)]
     assert results[1].transfer_syntax == [EXPLICIT]
 
@@ -85,7 +95,73 @@ def test_a_caller_that_may_not_store_gets_no_context_of_storage() -> None:
 
 def test_a_private_class_of_the_site_is_accepted() -> None:
     negotiated = negotiate(request_for((PRIVATE, [EXPLICIT])), ContextTable([PRIVATE]), ALL)
-    assert negotiated.accepted == {1: (PRIVATE, EXPLICIT)}
+    assert negotiated.accepted == {1: AcceptedContext(PRIVATE, EXPLICIT)}
+
+
+def with_information(data: bytes, *items: bytes) -> bytes:
+    """Return an association request with more sub-items in its user information."""
+    at = data.index(raw_peer.item(0x51, struct.pack(">L", 16384)))
+    body = data[6 : at - 4] + raw_peer.item(0x50, data[at:] + b"".join(items))
+    return struct.pack(">BBL", 1, 0, len(body)) + body
+
+
+def counted(text: str, more: bytes) -> bytes:
+    return struct.pack(">H", len(text)) + text.encode() + more
+
+
+def information_of(negotiated: Negotiated) -> list[bytes]:
+    answered = negotiated.complete(acceptance())
+    (user,) = (item for item in raw_peer.items(answered[74:]) if item[0] == 0x50)
+    return raw_peer.items(user[4:])
+
+
+def test_whoever_may_retrieve_takes_instances_where_it_is_the_scp() -> None:
+    contexts = [(MAMMOGRAM, [EXPLICIT]), (MAMMOGRAM, [EXPLICIT, IMPLICIT]), (VERIFICATION, [IMPLICIT])]
+    role = raw_peer.item(0x54, counted(MAMMOGRAM, b"\1\1"))
+    data = with_information(raw_peer.associate_request(b"PACS", b"NODE", contexts), role)
+    request = parse_association_request(data)
+    assert request.roles == {MAMMOGRAM: (True, True)}
+    for services, takes, gives in (({"get"}, 0, 1), ({"store"}, 1, 0), ({"get", "store"}, 1, 1)):
+        negotiated = negotiate(request, ContextTable(), frozenset(services))
+        assert negotiated.accepted == {
+            1: AcceptedContext(MAMMOGRAM, EXPLICIT, bool(takes), bool(gives)),
+            # Another context of the same class is worth more with another syntax.
+            3: AcceptedContext(MAMMOGRAM, IMPLICIT, bool(takes), bool(gives)),
+        }
+        assert information_of(negotiated)[2:] == [raw_peer.item(0x54, counted(MAMMOGRAM, bytes([takes, gives])))]
+    assert not negotiate(request, ContextTable(), frozenset({"find"})).accepted
+
+
+def test_the_window_is_one_and_extensions_are_answered_byte_by_byte() -> None:
+    data = with_information(
+        raw_peer.associate_request(b"PACS", b"NODE", [(STUDY_ROOT_FIND, [IMPLICIT])]),
+        raw_peer.item(0x53, struct.pack(">HH", 8, 8)),
+        raw_peer.item(0x56, counted(STUDY_ROOT_FIND, b"\1\1\1")),
+        raw_peer.item(0x56, counted(MAMMOGRAM, b"\1")),
+    )
+    request = parse_association_request(data)
+    assert (request.asks_for_window, request.extended[STUDY_ROOT_FIND]) == (True, b"\1\1\1")
+    negotiated = negotiate(request, ContextTable(), ALL)
+    window, extension = information_of(negotiated)[2:]
+    assert window == raw_peer.item(0x53, struct.pack(">HH", 1, 1))
+    assert extension[:-3] == raw_peer.item(0x56, counted(STUDY_ROOT_FIND, b"\0\0\0"))[:-3]
+    assert set(negotiated.extended) == {STUDY_ROOT_FIND}
+
+
+def test_the_user_identity_is_read_and_kept_from_the_library() -> None:
+    names = struct.pack(">BB", 2, 1) + struct.pack(">H", 4) + b"anna" + struct.pack(">H", 6) + b"secret"
+    plain = raw_peer.associate_request(b"PACS", b"NODE", [(VERIFICATION, [IMPLICIT])])
+    request = parse_association_request(with_information(plain, raw_peer.item(0x58, names)))
+    assert request.identity == UserIdentity(2, b"anna", b"secret", wants_response=True)
+    assert request.proposing(list(request.proposals)) == plain
+
+
+@pytest.mark.parametrize(
+    "item", [raw_peer.item(0x54, b"\0\x20abc"), raw_peer.item(0x58, b"\2"), raw_peer.item(0x56, b"")]
+)
+def test_a_sub_item_that_is_cut_short_is_told(item: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_association_request(with_information(raw_peer.associate_request(b"UNIT", b"NODE", []), item))
 
 
 def test_information_nobody_knows_is_kept_from_the_library() -> None:
