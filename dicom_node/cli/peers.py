@@ -68,6 +68,10 @@ class Ways:
         return context
 
 
+NO_WAYS = Ways(aet="", aec="", tls=False, cert=None, key=None, ca=None, seconds=30.0)
+"""What holds where nothing is said."""
+
+
 def peer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say how to call, passed as ``ways``; the names are those of DCMTK's tools."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -156,7 +160,7 @@ def _port(text: str) -> int:
 
 
 def title_for(app: App, peer: Peer, ways: Ways, service: str) -> str:
-    """Return the AE title to call with for a service such as ``find``. Raises OperatorError where nobody may."""
+    """Return the AE title to call with for a service such as ``find``: for the own node one that may ask for it."""
     if ways.aet:
         return ways.aet
     settings = settings_if_any(app)
@@ -167,7 +171,7 @@ def title_for(app: App, peer: Peer, ways: Ways, service: str) -> str:
     for caller in settings.callers():
         if service in caller.services and caller.calls_from(peer.host):
             return caller.ae_title
-    raise OperatorError(f"nobody is listed who may {service} from {peer.host}; name a caller with -aet")
+    return settings.node.ae_title[0]  # which it will refuse in words
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.opened import DAY, now
 from dicom_node.cli.output import json_option, printable, write_json
-from dicom_node.cli.peers import Ways, association, peer_options, status_words, take_peer
+from dicom_node.cli.peers import Peer, Ways, association, peer_options, status_words, take_peer
 from dicom_node.cli.progress import progress
 from dicom_node.demo.devices import Device, Kind, make_exam
 from dicom_node.dicom.part10 import read_meta
@@ -98,27 +98,32 @@ def send(
             raise click.UsageError("send files or --exam, not both")
         kind = Kind.PHANTOM if phantom else Kind.BIOPSY
         ways, instances = _made_up(app.settings, unit_id, kind, day, ways)
-    with progress(len(instances), "sending") as step:
-        for group in _groups(instances):
-            contexts = [
-                Proposed(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.kind for each in group)
-            ]
-            with association(app, peer, ways, "store", contexts) as calling:
-                for instance in group:
-                    _send_one(calling, instance, done)
-                    step()
+    try:
+        with progress(len(instances), "sending") as step:
+            for group in _groups(instances):
+                kinds = dict.fromkeys(each.kind for each in group)
+                contexts = [Proposed(sop_class, (syntax,)) for sop_class, syntax in kinds]
+                with association(app, peer, ways, "store", contexts) as calling:
+                    for instance in group:
+                        _send_one(calling, instance, done)
+                        step()
+    finally:
+        _tell(peer, done, as_json=as_json)
+    return FAILED if done.failed else 0
+
+
+def _tell(peer: Peer, done: Sent, *, as_json: bool) -> None:
     if as_json:
         told = {
             name: [{"name": each, "reason": reason} for each, reason in listed]
             for name, listed in (("warnings", done.warnings), ("failed", done.failed))
         }
         write_json({"peer": str(peer), "stored": done.stored, **told})
-    else:
-        for word, listed in (("warning", done.warnings), ("failed", done.failed)):
-            for name, reason in listed:
-                click.echo(printable(f"{word}: {name}: {reason}"))
-        click.echo(f"{peer}: {counted(done.stored, 'instance')} stored, {len(done.failed)} failed")
-    return FAILED if done.failed else 0
+        return
+    for word, listed in (("warning", done.warnings), ("failed", done.failed)):
+        for name, reason in listed:
+            click.echo(printable(f"{word}: {name}: {reason}"))
+    click.echo(f"{peer}: {counted(done.stored, 'instance')} stored, {len(done.failed)} failed")
 
 
 def _from_files(paths: Iterable[Path], done: Sent) -> Iterator[Outgoing]:
