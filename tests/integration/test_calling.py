@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ import pytest
 import trustme
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
     StorageCommitmentPushModel,
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
-    Verification,
 )
 
 from dicom_node.dimse import pdu
@@ -31,6 +29,7 @@ from dicom_node.dimse.calling import Calling, Patience, Proposed, Response, SubO
 from dicom_node.dimse.pdu import Command
 from dicom_node.errors import PeerRefusedError, PeerUnavailableError
 from tests.archives import wait_until
+from tests.called import COMMITMENT, peer
 from tests.factories import encode
 from tests.live import free_port
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, command_set, item, message
@@ -41,7 +40,6 @@ LONG = Patience(connect=20, answer=20, response=20, sending=20)
 
 ECHO = Proposed(VERIFICATION, (IMPLICIT,))
 STORE = Proposed(MAMMOGRAM, (EXPLICIT,))
-COMMITMENT = "1.2.840.10008.1.20.1"
 
 
 def calling(port: int, *contexts: Proposed, patience: Patience = LONG, **options: Any) -> Calling:
@@ -53,33 +51,6 @@ def calling(port: int, *contexts: Proposed, patience: Patience = LONG, **options
         patience=patience,
         **options,
     )
-
-
-@contextlib.contextmanager
-def peer(
-    handlers: Iterable[tuple[Any, Callable[..., Any]]] = (),
-    *,
-    tls: ssl.SSLContext | None = None,
-    maximum: int = 16382,
-    roles: dict[str, tuple[bool, bool]] | None = None,
-) -> Iterator[int]:
-    """A node of the library that takes everything; gives its port."""
-    ae = AE("PEER")
-    ae.maximum_pdu_size = maximum
-    models = (
-        StudyRootQueryRetrieveInformationModelFind,
-        StudyRootQueryRetrieveInformationModelGet,
-        StudyRootQueryRetrieveInformationModelMove,
-    )
-    for syntax in (Verification, MAMMOGRAM, *models, COMMITMENT):
-        scu, scp = (roles or {}).get(str(syntax), (None, None))
-        ae.add_supported_context(syntax, [EXPLICIT, IMPLICIT], scu_role=scu, scp_role=scp)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers), ssl_context=tls)
-    assert server is not None
-    try:
-        yield int(server.server_address[1])
-    finally:
-        ae.shutdown()
 
 
 def accept(*contexts: tuple[int, int, str], maximum: int = 16384) -> bytes:
