@@ -2,7 +2,9 @@
 
 import contextlib
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom import AE
@@ -40,9 +42,12 @@ def peer(
     for syntax in (Verification, *STORAGE_SOP_CLASSES, *models, COMMITMENT):
         scu, scp = (roles or {}).get(str(syntax), (None, None))
         ae.add_supported_context(syntax, [EXPLICIT, IMPLICIT], scu_role=scu, scp_role=scp)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers), ssl_context=tls)
-    assert server is not None
+    server = ae.make_server(("127.0.0.1", 0), evt_handlers=list(handlers), ssl_context=tls)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
     try:
         yield int(server.server_address[1])
     finally:
-        ae.shutdown()
+        BaseServer.shutdown(server)  # the library's own looks for the server where start_server noted it
+        thread.join()
+        server.server_close()

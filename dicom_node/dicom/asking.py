@@ -59,7 +59,7 @@ def parse_key(text: str) -> AskedKey:
     elif name in BY_KEYWORD:
         tag = BY_KEYWORD[name].tag
     else:
-        found = tag_for_keyword(name)
+        found = tag_for_keyword(name) if name else None
         if found is None:
             raise OperatorError(f"{name!a} is no attribute; write a keyword such as StudyDate, or a tag as 0008,0020")
         tag = int(found)
