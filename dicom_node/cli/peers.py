@@ -68,7 +68,7 @@ class Ways:
         return context
 
 
-NO_WAYS = Ways(aet="", aec="", tls=False, cert=None, key=None, ca=None, seconds=30.0)
+NO_WAYS = Ways(aet="", aec="", tls=False, cert=None, key=None, ca=None, seconds=60.0)
 """What holds where nothing is said."""
 
 
@@ -78,8 +78,8 @@ def peer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("-aet", metavar="TITLE", default="", help="AE title to call with; else one that may."),
         click.option("-aec", metavar="TITLE", default="", help="AE title to call; else the peer's."),
-        click.option("-to", "seconds", metavar="SECONDS", type=click.FloatRange(min=0.1), default=30.0,
-                     show_default=True, help="How long to wait for each thing the peer is to do."),
+        click.option("-to", "seconds", metavar="SECONDS", type=click.FloatRange(min=0.1), default=60.0,
+                     show_default=True, help="How long the peer may be silent; at most 10 s to take the connection."),
         click.option("--tls", is_flag=True, help="Speak TLS."),
         click.option("--cert", type=file, metavar="FILE", help="Own certificate (PEM)."),
         click.option("--key", type=file, metavar="FILE", help="Its key (PEM), unless it is in the same file."),
@@ -196,7 +196,7 @@ def association(
             calling_ae=title,
             called_ae=peer.ae_title,
             contexts=contexts,
-            patience=Patience(connect=seconds, answer=seconds, response=seconds, sending=seconds),
+            patience=Patience(connect=min(seconds, 10.0), answer=seconds, response=seconds, sending=seconds),
             tls=ways.context if ways.tls or peer.tls else None,
             roles=roles,
         )

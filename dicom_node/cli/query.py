@@ -150,6 +150,7 @@ def get(app: App, *, words: tuple[str, ...], folder: Path, question: _Question, 
     Exit code 1 when an instance did not come.
     """
     peer = _only_peer(app, words, ways)
+    _something(question)
     contexts, roles = contexts_to_fetch(Proposed(question.get, MESSAGE_SYNTAXES))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +189,7 @@ def move(app: App, *, words: tuple[str, ...], destination: str, question: _Quest
     Exit code 1 when an instance was not sent.
     """
     peer = _only_peer(app, words, ways)
+    _something(question)
     if not 0 < len(destination) <= 16 or not destination.isascii():
         raise click.UsageError(f"{destination!a} is no AE title")
     with association(app, peer, ways, "move", [Proposed(question.move, MESSAGE_SYNTAXES)]) as calling:
@@ -209,6 +211,11 @@ def _only_peer(app: App, words: Sequence[str], ways: Ways) -> Peer:
     if rest:
         raise click.UsageError(f"nothing is to follow the peer, such as {rest[0]!a}; keys are given with -k")
     return peer
+
+
+def _something(question: _Question) -> None:
+    if not any(key.value for key in question.keys):
+        raise click.UsageError("say what, such as -k StudyInstanceUID=2.25.1")
 
 
 def _watched(responses: Iterator[Response], label: str) -> Response:

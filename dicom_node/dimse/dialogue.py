@@ -1,5 +1,6 @@
 """Messages to and from a peer that is called: commands and data sets over a line, each wait with a deadline."""
 
+import contextlib
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -103,7 +104,7 @@ class Dialogue:
         """End as the peer wants it, in the middle of something."""
         if unit.type == pdu.ABORT:
             self._line.cut()
-            raise PeerUnavailableError(f"the peer aborted the association: {abort_words(unit.data)}")
+            raise _aborted(unit)
         if unit.type == pdu.RELEASE_RQ:
             self.send(pdu.release(pdu.RELEASE_RP))
             self._line.cut()
@@ -118,6 +119,8 @@ class Dialogue:
             self._line.send(units, self._patience.sending)
         except TimeoutError:
             raise PeerUnavailableError("the peer takes no data") from None
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._last_word() or broken(error) from error
         except OSError as error:
             raise broken(error) from error
 
@@ -143,6 +146,15 @@ class Dialogue:
                 left = left[room:]
         units += _data_unit(context_id, value, last=True)
         self.send(units)
+
+    def _last_word(self) -> PeerUnavailableError | None:
+        """Return why the peer broke off, if it said so before it went."""
+        with contextlib.suppress(PeerUnavailableError, ProtocolError):
+            while True:
+                event = self.next_event(time.monotonic(), "")
+                if isinstance(event, ControlPdu) and event.type == pdu.ABORT:
+                    return _aborted(event)
+        return None
 
     # Receiving.
 
@@ -214,6 +226,10 @@ def _take(piece: Fragment, message: Message, transfer: Transfer | None) -> Comma
     elif piece.views:
         transfer.write(*piece.views)
     return message.command
+
+
+def _aborted(unit: ControlPdu) -> PeerUnavailableError:
+    return PeerUnavailableError(f"the peer aborted the association: {abort_words(unit.data)}")
 
 
 def _data_unit(context_id: int, value: bytearray, *, last: bool) -> bytes:

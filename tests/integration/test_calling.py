@@ -494,6 +494,20 @@ def test_a_peer_that_reads_nothing_is_left() -> None:
             association.store(3, sop_class_uid=MAMMOGRAM, sop_instance_uid="2.25.1", data=_endless())
 
 
+def test_a_peer_that_aborts_in_the_middle_of_a_data_set_is_heard() -> None:
+    def talk(connection: socket.socket) -> None:
+        read_unit(connection)
+        connection.sendall(BOTH)
+        read_unit(connection)
+        connection.sendall(pdu.abort(6))
+        connection.close()
+
+    with raw_server(talk) as port:
+        association = calling(port)
+        with pytest.raises(PeerUnavailableError, match="aborted the association: invalid parameter value"):
+            association.store(3, sop_class_uid=MAMMOGRAM, sop_instance_uid="2.25.1", data=_endless())
+
+
 def test_a_data_set_is_never_held() -> None:
     def read_all(connection: socket.socket) -> None:
         read_unit(connection)

@@ -1,5 +1,6 @@
 """``dicom-node echo``, ``send``, ``find``, ``get`` and ``move``, with a peer of the library."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -216,6 +217,15 @@ def test_a_made_up_exam_is_sent_as_the_unit_would(archive: Archive, commands: Co
     assert archive.stored[6].request.DataSet.getvalue() == again
 
 
+def test_on_a_terminal_progress_is_shown(archive: Archive, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.cli.progress.has_terminal", lambda: True)
+    called = commands("send", "far", "--exam", "prone1")
+    assert (called.code, called.err.strip()) == (0, "sending")
+    archive.answers += [2, (0xFF00, _image()), (0xFF00, _image())]
+    called = commands("get", "far", "-od", str(commands.config.parent / "got"), "-k", "StudyInstanceUID=2.25.4")
+    assert (called.code, called.err.strip()) == (0, "fetching")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -238,21 +248,25 @@ def test_what_cannot_be_sent_is_told(
 
 def test_answers_are_shown_in_the_columns_that_were_asked_for(archive: Archive, commands: Commands) -> None:
     first = found(SpecificCharacterSet="ISO_IR 100", StudyDescription="Br\xfcste", StudyInstanceUID="2.25.1", Rows=3)
-    second = found(StudyDescription="\x07gone", StudyInstanceUID="2.25.2")
+    second = found(SpecificCharacterSet="ISO_IR 100", StudyDescription="\x07gone\x9b", StudyInstanceUID="2.25.2")
     archive.answers += [(0xFF00, first), (0xFF00, second), (0x0000, None)]
     keys = ["-k", "StudyInstanceUID", "-k", "StudyDescription=Br\xfc*", "-k", "0028,0010", "-k", "CountsUntil"]
     called = commands.good("find", "far", *keys)
     assert called.lines == [
         "StudyInstanceUID  StudyDescription  Rows  CountsUntil",
         "2.25.1            Br\xfcste               3",
-        "2.25.2            \\x07gone",
+        "2.25.2            \\x07gone\\x9b",
         "2 found",
     ]
     asked = archive.asked[0]
     assert (asked.QueryRetrieveLevel, asked.SpecificCharacterSet) == ("STUDY", "ISO_IR 192")
     assert (asked.StudyDescription, asked.StudyInstanceUID, asked.Rows) == ("Br\xfc*", "", None)
     assert (asked[0x00790010].value, 0x00791004 in asked) == ("DICOM_NODE", True)
-    assert commands.json("find", "far", *keys)["answers"][0] == {
+    told = commands.good("find", "far", *keys, "--json").out
+    assert all(char.isprintable() or char == "\n" for char in told)
+    answers = json.loads(told)["answers"]
+    assert answers[1]["StudyDescription"] == "\x07gone\x9b"
+    assert answers[0] == {
         "SpecificCharacterSet": "ISO_IR 100",
         "StudyDescription": "Br\xfcste",
         "StudyInstanceUID": "2.25.1",
@@ -295,6 +309,15 @@ def test_what_cannot_be_asked_is_told(
     called = commands("find", "far", *words)
     assert (called.code, archive.asked) == (code, [])
     assert told in called.err
+
+
+@pytest.mark.parametrize("command", [["get", "far"], ["move", "far", "-aem", "PACS", "-k", "StudyInstanceUID"]])
+def test_everything_a_peer_has_is_not_asked_for_by_mistake(
+    archive: Archive, commands: Commands, command: list[str]
+) -> None:
+    called = commands(*command)
+    assert (called.code, archive.asked) == (2, [])
+    assert "say what, such as -k" in called.err
 
 
 def test_a_query_that_fails_is_told(archive: Archive, commands: Commands) -> None:
