@@ -58,7 +58,7 @@ def test_those_that_are_called_are_tried(site: Path, commands: Commands) -> None
     nobody = free_port()
     with (
         peer() as good,
-        raw_server(lambda connection: (connection.recv(6), connection.sendall(refusing))[1]) as bad,
+        raw_server(lambda connection: connection.sendall(refusing)) as bad,
         raw_server(lambda _: None) as open_port,
     ):
         add(site, listed("good", good) + listed("bad", bad) + listed("gone", nobody))

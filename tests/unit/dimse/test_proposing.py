@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,10 @@ FIND = Proposed(STUDY_ROOT_FIND, (EXPLICIT, IMPLICIT))
 STORE = Proposed(MAMMOGRAM, (EXPLICIT,))
 
 
-def request(*contexts: Proposed, **more: object) -> Request:
+def request(*contexts: Proposed, **more: Any) -> Request:
     return Request(
         calling_ae="SBB_NODE", called_ae="PEER", contexts=contexts or (FIND, STORE), maximum_length=16384, **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def acceptance(*items: bytes) -> bytes:
