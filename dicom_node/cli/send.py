@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import FAILED, App, pass_app
@@ -18,7 +18,7 @@ from dicom_node.cli.opened import DAY, now
 from dicom_node.cli.output import json_option, printable, write_json
 from dicom_node.cli.peers import Peer, Ways, association, peer_options, status_words, take_peer
 from dicom_node.cli.progress import progress
-from dicom_node.demo.devices import Device, Kind, make_exam
+from dicom_node.demo.devices import Device, Kind, encode, make_exam
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.dimse.calling import Calling, Proposed
 from dicom_node.dimse.proposing import MOST_CONTEXTS
@@ -145,20 +145,16 @@ def _read(path: Path) -> Outgoing:
         path.stat()
         raise UnreadableInstanceError("it is no regular file")
     with path.open("rb") as file:
-        return _outgoing(file, str(path), lambda: path.open("rb"))
-
-
-def _outgoing(file: BinaryIO, name: str, again: Callable[[], BinaryIO]) -> Outgoing:
-    meta = read_meta(file)
+        meta = read_meta(file)
     if not meta.sop_class_uid or not meta.sop_instance_uid:
         raise UnreadableInstanceError("its file meta names no SOP class and instance")
     return Outgoing(
-        name=name,
+        name=str(path),
         sop_class_uid=meta.sop_class_uid,
         sop_instance_uid=meta.sop_instance_uid,
         transfer_syntax_uid=meta.transfer_syntax_uid,
         offset=meta.data_set_offset,
-        open=again,
+        open=lambda: path.open("rb"),
     )
 
 
@@ -178,14 +174,16 @@ def _made_up(settings: Settings, unit_id: str, kind: Kind, day: date | None, way
     done_on = day or now().astimezone(settings.facility.time_zone).date()
     images = make_exam(device, kind, done_on)
     return replace(ways, aet=title), [
-        _as_outgoing(image, f"image {number} of {len(images)}") for number, image in enumerate(images, start=1)
+        Outgoing(
+            name=f"image {number} of {len(images)}",
+            sop_class_uid=image.SOPClassUID,
+            sop_instance_uid=image.SOPInstanceUID,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            offset=0,
+            open=partial(io.BytesIO, encode(image)),
+        )
+        for number, image in enumerate(images, start=1)
     ]
-
-
-def _as_outgoing(image: Dataset, name: str) -> Outgoing:
-    buffer = io.BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return _outgoing(buffer, name, partial(io.BytesIO, buffer.getvalue()))
 
 
 def _groups(instances: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
