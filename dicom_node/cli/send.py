@@ -22,7 +22,7 @@ from dicom_node.demo.devices import Device, Kind, encode, make_exam
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.dimse.calling import Calling, Proposed
 from dicom_node.dimse.proposing import MOST_CONTEXTS
-from dicom_node.errors import OperatorError, PeerRefusedError, UnreadableInstanceError
+from dicom_node.errors import OperatorError, PeerError, PeerRefusedError, UnreadableInstanceError
 from dicom_node.services.import_files import MEDIA_DIRECTORY, files_under
 from dicom_node.settings import Settings
 
@@ -206,12 +206,16 @@ def _send_one(calling: Calling, instance: Outgoing, done: Sent) -> None:
         return
     with closing(file):
         file.seek(instance.offset)
-        status, comment = calling.store(
-            context_id,
-            sop_class_uid=instance.sop_class_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            data=iter(lambda: file.read(_CHUNK), b""),
-        )
+        try:
+            status, comment = calling.store(
+                context_id,
+                sop_class_uid=instance.sop_class_uid,
+                sop_instance_uid=instance.sop_instance_uid,
+                data=iter(lambda: file.read(_CHUNK), b""),
+            )
+        except PeerError as error:
+            done.failed.append((instance.name, str(error)))
+            raise
     if status == 0:
         done.stored += 1
     elif status >> 12 == 0xB:

@@ -494,6 +494,24 @@ def test_a_peer_that_reads_nothing_is_left() -> None:
             association.store(3, sop_class_uid=MAMMOGRAM, sop_instance_uid="2.25.1", data=_endless())
 
 
+def test_the_identifier_that_orthanc_appends_to_a_command_is_passed_over() -> None:
+    failed = pdu.command_set(0x8020, {2: STUDY_ROOT_FIND, 0x120: 1, 0x900: 0xC000}, has_data_set=False)
+    talk = answering(accept((1, 0, IMPLICIT)), b"", message(1, failed + encode(_found("PatientID", "1"), IMPLICIT)))
+    with raw_server(talk) as port, calling(port, Proposed(STUDY_ROOT_FIND, (IMPLICIT,))) as association:
+        assert [each.status for each in association.find(1, b"identifier")] == [0xC000]
+
+
+def test_a_connection_that_is_not_taken_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
+        port = full.getsockname()[1]
+        for _ in range(2):  # the backlog of 0 holds one, and the next one waits
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        with pytest.raises(PeerUnavailableError, match="the connection was not taken in time"):
+            calling(port, patience=SHORT)
+
+
 def test_a_peer_that_aborts_in_the_middle_of_a_data_set_is_heard() -> None:
     def talk(connection: socket.socket) -> None:
         read_unit(connection)

@@ -45,6 +45,8 @@ class Archive:
     answers: list[Any] = field(default_factory=list)
 
     def take(self, event: Any) -> Any:
+        if callable(self.store):
+            return self.store(event)
         self.stored.append(event)
         return self.store
 
@@ -203,6 +205,25 @@ def test_a_kind_that_the_peer_does_not_take_fails_alone(archive: Archive, comman
         f"FAR at 127.0.0.1 port {archive.port}: 1 instance stored, 1 failed",
     ]
     assert commands("send", "far", str(strange)).code == 69
+
+
+def test_the_instance_at_which_a_peer_breaks_off_is_named(archive: Archive, commands: Commands, tmp_path: Path) -> None:
+    files = [str(write_file(tmp_path / name, make_mg())) for name in "ab"]
+
+    def take_one(event: Any) -> int:
+        if len(archive.stored):
+            event.assoc.abort()
+        archive.stored.append(event)
+        return 0
+
+    archive.store = take_one
+    called = commands("send", "far", *files)
+    assert (called.code, called.lines[0]) == (
+        69,
+        f"failed: {files[1]}: the peer aborted the association: no reason given",
+    )
+    assert called.lines[1].endswith("1 instance stored, 1 failed")
+    assert called.err.startswith("error: FAR at 127.0.0.1 port")
 
 
 def test_a_made_up_exam_is_sent_as_the_unit_would(archive: Archive, commands: Commands) -> None:
