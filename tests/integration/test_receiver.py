@@ -75,6 +75,7 @@ class Node:
             associations=limits.pop("associations", 32),
             connections=limits.pop("connections", 128),
             connections_per_address=limits.pop("connections_per_address", 64),
+            patience=limits.pop("patience", 0.2),
         )
         services = frozenset({"echo", "store", "find"})
         wire = Wire(
@@ -403,6 +404,32 @@ def test_more_associations_than_allowed_are_told_to_come_again(make_node: Any) -
     wait_for(lambda: node.listener.associations == 0)
     with RawPeer(node.port) as again:
         assert again.answer[0] == 2
+
+
+def test_a_request_waits_for_a_place_that_is_freed_soon(make_node: Any) -> None:
+    node = make_node(associations=1, patience=20.0)
+    with RawPeer(node.port) as first, RawPeer(node.port, contexts=None) as second:
+        second.send(raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", CONTEXTS))
+        second.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            second.read_unit()
+        assert first.release()[0] == 6
+        second.socket.settimeout(20.0)
+        assert second.read_unit()[0] == 2
+
+
+def test_who_waits_for_a_place_is_told_that_the_node_is_stopping(make_node: Any) -> None:
+    node = make_node(associations=1, patience=20.0)
+    with RawPeer(node.port), RawPeer(node.port, contexts=None) as second:
+        second.send(raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", CONTEXTS))
+        second.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.read_unit()
+        stopping = threading.Thread(target=node.listener.stop, args=(10.0,))
+        stopping.start()
+        second.socket.settimeout(20.0)
+        assert tuple(second.read_unit()[7:10]) == (2, 3, 1)
+        stopping.join(timeout=20)
 
 
 def test_connections_are_limited_before_they_become_associations(make_node: Any) -> None:
