@@ -92,33 +92,39 @@ class Places:
 
     @property
     def is_ahead(self) -> bool:
-        """Tell whether another process has fewer connections than this one."""
+        """Tell whether another process has fewer connections than this one, by more than an eighth of many."""
         states = self._states()
 
         def held(owner: int) -> int:
             return states.count(owner) + states.count(owner | _ASSOCIATION)
 
         mine = held(self._owner)
-        return any(held(other) < mine for other in self._others)
+        return any(held(other) < mine - mine // 8 for other in self._others)
 
     def take(self, address: str, *, brings: bool) -> int | Full:
         """Take a place for a connection from ``address``, or say why there is none.
 
         ``brings`` tells that a caller from there may bring instances.
         """
-        capacity, key = self.capacity, _key(address)
+        key = _key(address)
+        if full := self._is_full(key, brings=brings):  # in a flood most are turned away without the lock
+            return full
         with self._locked():
-            states = self._states()
-            from_there = self._addresses.tolist().count(key)
-            if from_there >= capacity.connections_per_address:
-                return Full.OF_ADDRESS
-            if not self._is_room(capacity.connections, states.count(0), kept=not brings or from_there >= FEW):
-                return Full.IN_ALL
-            place = states.find(0)
+            if full := self._is_full(key, brings=brings):
+                return full
+            place = self._states().find(0)
             # In this order a process that dies in between leaves nothing that could not be told to be its own.
             self._memory[place] = self._owner
             self._addresses[place] = key
             return place
+
+    def _is_full(self, address: int, *, brings: bool) -> Full | None:
+        from_there = self._addresses.tolist().count(address)
+        if from_there >= self.capacity.connections_per_address:
+            return Full.OF_ADDRESS
+        if self._is_room(self._size, self._states().count(0), kept=not brings or from_there >= FEW):
+            return None
+        return Full.IN_ALL
 
     def promote(self, place: int, ae_title: str, *, brings: bool) -> Full | None:
         """Make the connection at a place an association of ``ae_title``, or say why it cannot be one.

@@ -2,8 +2,10 @@
 
 import contextlib
 import socket
+import sys
 import threading
 import time
+from _thread import start_new_thread
 from socketserver import BaseServer
 from typing import Any
 
@@ -32,6 +34,9 @@ SELF_CHECK = 5.0
 
 COURTESY = 0.002
 """Seconds in which a new connection is left to processes that have fewer than this one."""
+
+SWITCH = 0.001
+"""Seconds for which a busy thread of the process may hold up the others; Python's own 0.005 add up for a connection."""
 
 LOOK = 0.25
 """Seconds between two looks of a waiting request whether another process has freed a place."""
@@ -127,6 +132,7 @@ class Listener:
             self._port.listen(BACKLOG)
         except OSError as error:
             raise _taken(self._port.getsockname()[:2], error) from error
+        sys.setswitchinterval(SWITCH)
         self._thread.start()
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:
@@ -240,7 +246,8 @@ class _Server(ThreadedAssociationServer):
             return
         with self._changed:
             self._knocking[request] = place
-        super().process_request(request, client_address)
+        # Not by a Thread: the accept loop would wait until it runs, which under load takes as long as all the rest.
+        start_new_thread(self.process_request_thread, (request, client_address))
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve a connection up to its association; then it no longer knocks."""
