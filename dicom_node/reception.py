@@ -128,6 +128,7 @@ def _limits(settings: Settings) -> Limits:
     limits = settings.node.limits
     return Limits(
         request=limits.association_request,
+        longest_request=limits.max_association_request,
         unit=limits.pdu,
         idle=limits.idle,
         sending=limits.sending,

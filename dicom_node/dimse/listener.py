@@ -13,11 +13,11 @@ from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.dimse import pdu, seams
-from dicom_node.dimse.access import Refusal
+from dicom_node.dimse.access import Admission, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
 from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
-from dicom_node.dimse.negotiation import AssociationRequest
+from dicom_node.dimse.negotiation import AssociationRequest, negotiate
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger, silence_pynetdicom
 
@@ -276,7 +276,7 @@ class _Connection(RequestHandler):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         address = str(self.client_address[0])
         try:
-            request = read_request(connection, self.server.wire.limits.request)
+            request = read_request(connection, self.server.wire.limits)
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
             log.warning("connection.dropped", peer=address, reason=reason)
@@ -304,6 +304,9 @@ class _Connection(RequestHandler):
         admission = wire.access.admit(calling_ae=request.calling_ae, called_ae=request.called_ae, address=address)
         if isinstance(admission, Refusal):
             return admission
+        negotiated = negotiate(request, wire.contexts, admission.services)
+        if negotiated.is_useless:
+            return _useless(request, admission)
         refusal = self.server.reserve(connection, request.calling_ae, brings="store" in admission.services)
         if refusal is not None:
             return refusal
@@ -314,7 +317,20 @@ class _Connection(RequestHandler):
             addresses=(connection.getsockname(), self.client_address),
             request=request,
             admission=admission,
+            negotiated=negotiated,
             wire=wire,
             draining=lambda: self.server.draining,
         )
         return self.server.start_association(assoc, connection)
+
+
+def _useless(request: AssociationRequest, admission: Admission) -> Refusal:
+    """Refuse a request of which nothing could be accepted."""
+    proposed = list(dict.fromkeys(proposal.abstract_syntax for proposal in request.proposals))
+    words = "it proposes no presentation context"
+    if proposed:
+        some = ", ".join(uid[:64] for uid in proposed[:3]) + (f" and {len(proposed) - 3} more" if proposed[3:] else "")
+        may = ", ".join(sorted(admission.services)) or "nothing"
+        words = f"nothing of what it proposes ({some}) is known here, transfer syntax and all, and allowed to it; "
+        words += f"{admission.name} may: {may}"
+    return Refusal(result=1, source=1, reason=1, words=words)

@@ -196,7 +196,7 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     """Read an A-ASSOCIATE-RQ, header included. Raises ProtocolError when it is malformed.
 
     A title padded with NUL instead of spaces is padded anew, so that the library takes it. Bytes outside ASCII are kept
-    visible as a question mark: no configured title holds one. Items that nobody knows are left out.
+    visible behind a backslash: no configured title holds one (PS3.5 6.2). Items that nobody knows are left out.
     """
     if len(data) < _FIXED or data[0] != ASSOCIATE_RQ:
         raise ProtocolError("the first unit is no association request")
@@ -214,8 +214,8 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     parts = [*_items(information)]
     after = _item(_USER_INFORMATION, b"".join(part for number, part in parts if number in _FOR_LIBRARY))
     return AssociationRequest(
-        calling_ae=calling.decode("ascii", "replace").replace("\ufffd", "?").strip(),
-        called_ae=called.decode("ascii", "replace").replace("\ufffd", "?").strip(),
+        calling_ae=calling.decode("ascii", "backslashreplace").strip(" "),
+        called_ae=called.decode("ascii", "backslashreplace").strip(" "),
         proposals=tuple(proposals),
         before=before,
         after=after,

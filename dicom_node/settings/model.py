@@ -58,7 +58,9 @@ class LimitsTable(ConfigTable):
     sending: Seconds = 30.0
     """Without progress while an answer is sent."""
     max_pdu: Size = Field(default=128 << 10, ge=16 << 10, le=1 << 20)
-    """Longest PDU the node offers to take, and the longest association request it reads."""
+    """Longest PDU the node offers to take."""
+    max_association_request: Size = Field(default=128 << 10, ge=16 << 10, le=1 << 20)
+    """Longest association request it reads."""
     max_data_set: Size = Field(default=4 << 30, ge=1 << 20)
     """Longest data set of an instance; a longer one is answered 0xA700."""
     max_connections: Whole = Field(default=512, ge=1, le=900)
