@@ -1,6 +1,9 @@
 """The receiver between real sockets and a store service that remembers: every fragmentation, every ending."""
 
+import contextlib
+import os
 import random
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -387,6 +390,38 @@ def test_a_stranger_is_rejected_before_anything_is_made_for_it(node: Node) -> No
         assert tuple(peer.answer[7:10]) == (1, 1, 3)
     with RawPeer(node.port, called=b"OTHER") as peer:
         assert tuple(peer.answer[7:10]) == (1, 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "words"),
+    [
+        ([("1.2.3.4", [IMPLICIT]), (MAMMOGRAM, ["1.2.3.5"])], "proposes (1.2.3.4, "),
+        ([], "it proposes no presentation context"),
+    ],
+)
+def test_an_association_that_could_do_nothing_is_rejected_in_words(node: Node, contexts: Any, words: str) -> None:
+    with capture_logs() as lines, RawPeer(node.port, contexts=contexts) as peer:
+        assert tuple(peer.answer[7:10]) == (1, 1, 1)
+    (line,) = [line for line in lines if line["event"] == "association.rejected"]
+    assert words in line["reason"]
+
+
+def test_an_association_is_served_beyond_1024_open_files(node: Node) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1300:
+        if hard != resource.RLIM_INFINITY and hard < 1300:
+            pytest.skip(f"this process may open {hard} files only")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1300, hard))
+    with contextlib.ExitStack() as files:
+        for _ in range(1100):
+            files.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        with RawPeer(node.port, contexts=CONTEXTS) as peer:
+            assert peer.socket.fileno() > 1024
+            peer.send(store(1), raw_peer.message(3, raw_peer.echo_request(2)))
+            assert [peer.read_response()[0].status for _ in range(2)] == [0, 0]
+            time.sleep(REST + 0.1)
+            assert peer.release()[0] == 6
+    wait_for(lambda: node.listener.associations == 0)
 
 
 def test_a_title_padded_with_nul_is_admitted(node: Node) -> None:
