@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import sys
 import threading
 import time
 from _thread import start_new_thread
@@ -34,9 +33,6 @@ SELF_CHECK = 5.0
 
 COURTESY = 0.002
 """Seconds in which a new connection is left to processes that have fewer than this one."""
-
-SWITCH = 0.001
-"""Seconds for which a busy thread of the process may hold up the others; Python's own 0.005 add up for a connection."""
 
 LOOK = 0.25
 """Seconds between two looks of a waiting request whether another process has freed a place."""
@@ -132,7 +128,6 @@ class Listener:
             self._port.listen(BACKLOG)
         except OSError as error:
             raise _taken(self._port.getsockname()[:2], error) from error
-        sys.setswitchinterval(SWITCH)
         self._thread.start()
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:
