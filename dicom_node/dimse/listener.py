@@ -234,7 +234,9 @@ class _Server(ThreadedAssociationServer):
         """Give a connection a thread of its own, or close it when there are too many."""
         address = str(client_address[0])
         self.living()
-        place = self._places.take(address, brings=self.wire.access.stores_from(address))
+        # The node's own check comes from the address it goes to, and a flood must not make the node look dead.
+        brings = self.wire.access.stores_from(address) or address == request.getsockname()[0]
+        place = self._places.take(address, brings=brings)
         if isinstance(place, Full):
             log.warning("connection.refused", peer=address, reason=f"too many connections {place}")
             self.shutdown_request(request)
@@ -242,17 +244,25 @@ class _Server(ThreadedAssociationServer):
         with self._changed:
             self._knocking[request] = place
         # Not by a Thread: the accept loop would wait until it runs, which under load takes as long as all the rest.
-        start_new_thread(self.process_request_thread, (request, client_address))
+        try:
+            start_new_thread(self.process_request_thread, (request, client_address))
+        except RuntimeError:  # the system gives no thread
+            self._leave(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve a connection up to its association; then it no longer knocks."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._changed:
-                place = self._knocking.pop(request, None)
-            if place is not None:
-                self._places.leave(place)
+            self._leave(request)
+
+    def _leave(self, request: Any) -> None:
+        """Free the place of a connection that became no association."""
+        with self._changed:
+            place = self._knocking.pop(request, None)
+        if place is not None:
+            self._places.leave(place)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what broke before an association was made; the library would print it."""

@@ -19,12 +19,13 @@ from structlog.testing import capture_logs
 
 from dicom_node.dicom.query import Query
 from dicom_node.dimse import pdu
+from dicom_node.dimse import listener
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Listener, open_port
+from dicom_node.dimse.listener import Listener, answers, open_port
 from dicom_node.dimse.receiver import REST, Limits
 from dicom_node.index.find import Page
 from tests import raw_peer
@@ -80,10 +81,11 @@ class Node:
             connections_per_address=limits.pop("connections_per_address", 64),
             patience=limits.pop("patience", 0.2),
         )
+        hosts = (ip_network(limits.pop("host", "127.0.0.0/8")),)
         services = frozenset({"echo", "store", "find"})
         wire = Wire(
             access=AccessList(
-                [Caller(name="prone1", ae_title="PRONE_RM2", hosts=(ip_network("127.0.0.0/8"),), services=services)],
+                [Caller(name="prone1", ae_title="PRONE_RM2", hosts=hosts, services=services)],
                 ["SBB_NODE"],
             ),
             contexts=ContextTable(),
@@ -92,7 +94,7 @@ class Node:
             services={pdu.C_FIND_RQ: partial(FindScp, find=self._find, retrieve_ae="SBB_NODE")},
             now=lambda: datetime.now(UTC),
         )
-        port = open_port(("127.0.0.1", 0))
+        self.socket = port = open_port(("127.0.0.1", 0))
         self.listener = Listener(port, wire=wire, places=Places.alone(capacity), own_title="OWN")
         self.listener.start()
         self.port = self.listener.port
@@ -465,6 +467,32 @@ def test_who_waits_for_a_place_is_told_that_the_node_is_stopping(make_node: Any)
         second.socket.settimeout(20.0)
         assert tuple(second.read_unit()[7:10]) == (2, 3, 1)
         stopping.join(timeout=20)
+
+
+def test_a_connection_that_gets_no_thread_leaves_its_place(make_node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = make_node(connections=1)
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(listener, "start_new_thread", no_thread)
+        with RawPeer(node.port, contexts=None) as peer:
+            assert peer.is_closed()
+        assert [line["event"] for line in lines] == ["connection.failed"]
+    with RawPeer(node.port) as peer:
+        assert peer.answer[0] == 2
+
+
+def test_strangers_shut_out_neither_a_unit_nor_the_nodes_own_check(make_node: Any) -> None:
+    node = make_node(connections=8, host="127.1.0.1/32")
+    with capture_logs() as lines, contextlib.ExitStack() as strangers:
+        for number in range(1, 13):
+            strangers.enter_context(RawPeer(node.port, contexts=None, source=f"127.2.0.{number}"))
+        wait_for(lambda: [line["event"] for line in lines] == ["connection.refused"] * 8)
+        assert answers(node.socket, "OWN")
+        with RawPeer(node.port, source="127.1.0.1") as unit:
+            assert unit.answer[0] == 2
 
 
 def test_connections_are_limited_before_they_become_associations(make_node: Any) -> None:
