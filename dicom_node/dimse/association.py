@@ -253,6 +253,18 @@ def _read_exactly(connection: socket.socket, size: int, deadline: float) -> byte
     return bytes(data)
 
 
+def useless(request: AssociationRequest, admission: Admission) -> Refusal:
+    """Return the refusal of a request of which nothing could be accepted."""
+    proposed = list(dict.fromkeys(proposal.abstract_syntax for proposal in request.proposals))
+    words = "it proposes no presentation context"
+    if proposed:
+        some = ", ".join(uid[:64] for uid in proposed[:3]) + (f" and {len(proposed) - 3} more" if proposed[3:] else "")
+        may = ", ".join(sorted(admission.services)) or "nothing"
+        words = f"nothing of what it proposes ({some}) is known here, transfer syntax and all, and allowed to it; "
+        words += f"{admission.name} may: {may}"
+    return Refusal(result=1, source=1, reason=1, words=words)
+
+
 def refuse(connection: socket.socket, refusal: Refusal) -> None:
     """Answer with an A-ASSOCIATE-RJ and give the peer a moment to read it; never raises."""
     with contextlib.suppress(OSError):

@@ -12,8 +12,8 @@ from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.dimse import pdu, seams
-from dicom_node.dimse.access import Admission, Refusal
-from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
+from dicom_node.dimse.access import Refusal
+from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse, useless
 from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate
@@ -311,7 +311,7 @@ class _Connection(RequestHandler):
             return admission
         negotiated = negotiate(request, wire.contexts, admission.services)
         if negotiated.is_useless:
-            return _useless(request, admission)
+            return useless(request, admission)
         refusal = self.server.reserve(connection, request.calling_ae, brings="store" in admission.services)
         if refusal is not None:
             return refusal
@@ -327,15 +327,3 @@ class _Connection(RequestHandler):
             draining=lambda: self.server.draining,
         )
         return self.server.start_association(assoc, connection)
-
-
-def _useless(request: AssociationRequest, admission: Admission) -> Refusal:
-    """Refuse a request of which nothing could be accepted."""
-    proposed = list(dict.fromkeys(proposal.abstract_syntax for proposal in request.proposals))
-    words = "it proposes no presentation context"
-    if proposed:
-        some = ", ".join(uid[:64] for uid in proposed[:3]) + (f" and {len(proposed) - 3} more" if proposed[3:] else "")
-        may = ", ".join(sorted(admission.services)) or "nothing"
-        words = f"nothing of what it proposes ({some}) is known here, transfer syntax and all, and allowed to it; "
-        words += f"{admission.name} may: {may}"
-    return Refusal(result=1, source=1, reason=1, words=words)

@@ -18,8 +18,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from structlog.testing import capture_logs
 
 from dicom_node.dicom.query import Query
-from dicom_node.dimse import pdu
-from dicom_node.dimse import listener
+from dicom_node.dimse import listener, pdu
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
