@@ -114,6 +114,9 @@ REPEATS = 20
 """Equal warnings written in ``REPEAT_WINDOW`` seconds; more are counted and told with the next one."""
 REPEAT_WINDOW = 60.0
 
+MOST_OF_EVENT = 400
+"""Warnings of one event written in ``REPEAT_WINDOW`` seconds, however they differ: thousands of addresses may knock."""
+
 _SAME = (
     "event",
     "logger",
@@ -314,16 +317,20 @@ class _Repeats:
         now = self._clock()
         while self._kinds and now - next(iter(self._kinds.values()))[0] >= 2 * REPEAT_WINDOW:
             self._kinds.popitem(last=False)
-        if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
-            kind = kind[:1]  # so many different ones: from here on the event's name alone tells them apart
+        left_out = 0
+        if kind in self._kinds or len(self._kinds) < _MOST_KINDS:
+            left_out = self._enter(kind, REPEATS, now)
+        return left_out + self._enter(kind[:1], MOST_OF_EVENT, now)
+
+    def _enter(self, kind: tuple[str, ...], most: int, now: float) -> int:
         since, count = self._kinds.get(kind, (now, 0))
         left_out = 0
         if now - since >= REPEAT_WINDOW:
-            left_out = max(0, count - REPEATS)
+            left_out = max(0, count - most)
             since, count = now, 0
             self._kinds.pop(kind)
         self._kinds[kind] = since, count + 1
-        if count >= REPEATS:
+        if count >= most:
             raise structlog.DropEvent
         return left_out
 

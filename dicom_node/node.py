@@ -274,7 +274,15 @@ class Node:
 
 _FIXED = ("storage", "database", "log")
 _FIXED_NODE = ("bind", "port", "max_associations", "workers")
-_FIXED_LIMITS = ("max_connections", "max_connections_per_address", "max_matches")
+_FIXED_LIMITS = (
+    "max_connections",
+    "max_connections_per_address",
+    "max_associations_per_address",
+    "max_associations_per_ae_title",
+    "kept",
+    "waiting",
+    "max_matches",
+)
 
 
 def _fixed(settings: Settings) -> dict[str, object]:

@@ -108,10 +108,15 @@ class Reception:
 
 def capacity_of(settings: Settings) -> Capacity:
     """Return how many may be connected at once."""
+    limits = settings.node.limits
     return Capacity(
         associations=settings.node.max_associations,
-        connections=settings.node.limits.max_connections,
-        connections_per_address=settings.node.limits.max_connections_per_address,
+        associations_per_address=limits.max_associations_per_address,
+        associations_per_ae_title=limits.max_associations_per_ae_title,
+        connections=limits.max_connections,
+        connections_per_address=limits.max_connections_per_address,
+        kept=limits.kept,
+        patience=limits.waiting,
     )
 
 
@@ -123,6 +128,7 @@ def _limits(settings: Settings) -> Limits:
     limits = settings.node.limits
     return Limits(
         request=limits.association_request,
+        longest_request=limits.max_association_request,
         unit=limits.pdu,
         idle=limits.idle,
         sending=limits.sending,

@@ -101,8 +101,9 @@ class RawPeer:
         contexts: Sequence[tuple[str, Sequence[str]]] | None = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT])),
         maximum: int = 16384,
         timeout: float = 20.0,
+        source: str = "",
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.answer = b""
         if contexts is not None:

@@ -30,6 +30,7 @@ EVIDENCE_KEYWORDS = (
 """Attributes that are no query key but tell the rules, or people, something."""
 
 _MANDATORY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_TAGS = {keyword: tag_of(keyword) for keyword in _MANDATORY}
 
 _KEYWORDS = {
     **{key.tag: key.keyword for key in KEYS if key.stored and not key.private and key.vr != "SQ"},
@@ -75,7 +76,9 @@ def read_data_set(
     for keyword in _MANDATORY:
         if not attributes.get(keyword):
             raise UnreadableInstanceError(f"{keyword} is missing")
-        if not is_uid(attributes[keyword]):
+        # Cleaned of line ends and the like, as texts are, one that is none would pass for one.
+        as_it_came = elements[_TAGS[keyword]].value.strip(b"\0 ").decode("latin-1")
+        if as_it_came != attributes[keyword] or not is_uid(as_it_came):
             raise UnreadableInstanceError(f"{keyword} is no UID (PS3.5 9.1)")
     nested = Nested(elements, sets, values)
     attributes |= nested.attributes()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 SERVICES = ("echo", "store", "find", "get", "move", "move-destination", "commit")
 """What a caller may be allowed; ``move-destination`` lets instances be sent to it by C-MOVE."""
@@ -37,9 +37,7 @@ class Caller:
 
     def calls_from(self, address: str) -> bool:
         """Tell whether a textual IPv4 or IPv6 address is one of the caller's."""
-        peer = ip_address(address.partition("%")[0])
-        mapped = getattr(peer, "ipv4_mapped", None)
-        peer = mapped if mapped is not None else peer
+        peer = _peer(address)
         return not self.hosts or any(peer.version == host.version and peer in host for host in self.hosts)
 
 
@@ -67,17 +65,26 @@ class AccessList:
     def __init__(self, callers: Iterable[Caller], called_ae_titles: Iterable[str]) -> None:
         self._callers = tuple(callers)
         self._called = frozenset(called_ae_titles)
+        storing = {host for caller in self._callers if "store" in caller.services for host in caller.hosts}
+        self._storing = frozenset(str(host.network_address) for host in storing if host.num_addresses == 1)
+        self._storing_networks = tuple(host for host in storing if host.num_addresses > 1 and host.prefixlen)
+
+    def stores_from(self, address: str) -> bool:
+        """Tell whether a caller that may store is listed for an address; a network of all addresses lists nobody."""
+        peer = _peer(address)
+        return str(peer) in self._storing or any(
+            peer.version == host.version and peer in host for host in self._storing_networks
+        )
 
     def admit(self, *, calling_ae: str, called_ae: str, address: str) -> Admission | Refusal:
         """Decide about an association request from ``address``; AE titles are compared to the letter."""
         if called_ae not in self._called:
             ours = " or ".join(sorted(self._called))
-            return Refusal(
-                result=1,
-                source=1,
-                reason=7,
-                words=f"it calls {called_ae!a}, this node is {ours}: correct the called AE title on the device",
-            )
+            if called_ae:
+                words = f"it calls {called_ae!a}, this node is {ours}: correct the called AE title on the device"
+            else:
+                words = f"it names no AE title that it calls: set {ours} as the called AE title on the device"
+            return Refusal(result=1, source=1, reason=7, words=words)
         named = [caller for caller in self._callers if caller.ae_title == calling_ae]
         admitted = [caller for caller in named if caller.calls_from(address)]
         if admitted:
@@ -90,6 +97,8 @@ class AccessList:
                 f"{calling_ae!a} is listed as {named[0].name}, but not for the address {address}: "
                 "correct its host in the configuration if the device moved"
             )
+        elif not calling_ae:
+            words = f"it names no AE title of its own: set one on the device at {address}"
         else:
             words = f"the calling AE title {calling_ae!a} is not listed"
             neighbours = sorted(
@@ -100,3 +109,10 @@ class AccessList:
             else:
                 words += ": list it as a unit, attachment, sender or peer to admit it"
         return Refusal(result=1, source=1, reason=3, words=words)
+
+
+def _peer(address: str) -> IPv4Address | IPv6Address:
+    """Read the address of a peer; an IPv4 address written as IPv6 is taken as what it is."""
+    peer = ip_address(address.partition("%")[0])
+    mapped: IPv4Address | None = getattr(peer, "ipv4_mapped", None)
+    return peer if mapped is None else mapped

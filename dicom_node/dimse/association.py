@@ -24,7 +24,7 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS, ContextTable
-from dicom_node.dimse.negotiation import AssociationRequest, negotiate, parse_association_request
+from dicom_node.dimse.negotiation import AssociationRequest, Negotiated, parse_association_request
 from dicom_node.dimse.receiver import Limits, ReceivingSocket
 from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
 from dicom_node.dimse.store import Tally
@@ -89,6 +89,7 @@ class NodeAssociation(Association):
         addresses: tuple[Any, Any],
         request: AssociationRequest,
         admission: Admission,
+        negotiated: Negotiated,
         wire: Wire,
         draining: Callable[[], bool],
     ) -> None:
@@ -107,7 +108,7 @@ class NodeAssociation(Association):
         self._draining = draining
         self._began = time.monotonic()
         self._store: TalliedStore | None = None
-        self._negotiated = negotiate(request, wire.contexts, admission.services)
+        self._negotiated = negotiated
 
         self.receiving = ReceivingSocket(
             self,
@@ -165,15 +166,11 @@ class NodeAssociation(Association):
                 upper.state_machine.do_action(upper.event_queue.get())
 
     def _on_accepted(self, _event: evt.Event) -> None:
-        accepted = len(self._negotiated.accepted) + self._negotiated.verifies
-        refused = sorted(self._negotiated.refused)
-        if accepted:
-            self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
-            return
-        self.log.warning(
-            "association.useless",
+        self.log.info(
+            "association.accepted",
             name=self._admission.name,
-            reason="none of the services it proposes is both known here and allowed to it: " + ", ".join(refused[:3]),
+            contexts=len(self._negotiated.accepted) + self._negotiated.verifies,
+            refused=len(self._negotiated.refused),
         )
 
     def _on_ended(self, _event: evt.Event, name: str) -> None:
@@ -220,18 +217,18 @@ class NodeAssociation(Association):
         return make(contexts=self._negotiated.accepted, link=link, log=self.log)
 
 
-def read_request(connection: socket.socket, patience: float) -> AssociationRequest:
-    """Read one whole A-ASSOCIATE-RQ within ``patience`` seconds.
+def read_request(connection: socket.socket, limits: Limits) -> AssociationRequest:
+    """Read one whole A-ASSOCIATE-RQ that is within its limits of time and length.
 
     Raises ProtocolError when something else, or nothing whole, arrives in time; a malformed request is answered by an
     abort before. Raises OSError when the connection breaks.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + limits.request
     head = _read_exactly(connection, pdu.HEADER_LENGTH, deadline)
     length = int.from_bytes(head[2:6], "big")
     if head[0] != pdu.ASSOCIATE_RQ:
         raise pdu.ProtocolError("the first unit is no association request")
-    if length > pdu.CONTROL_PDU_LIMIT:
+    if length > limits.longest_request:
         raise pdu.ProtocolError("the association request is too long")
     data = head + _read_exactly(connection, length, deadline)
     try:
@@ -254,6 +251,18 @@ def _read_exactly(connection: socket.socket, size: int, deadline: float) -> byte
             raise pdu.ProtocolError("the connection closed before an association was requested")
         data += piece
     return bytes(data)
+
+
+def useless(request: AssociationRequest, admission: Admission) -> Refusal:
+    """Return the refusal of a request of which nothing could be accepted."""
+    proposed = list(dict.fromkeys(proposal.abstract_syntax for proposal in request.proposals))
+    words = "it proposes no presentation context"
+    if proposed:
+        some = ", ".join(uid[:64] for uid in proposed[:3]) + (f" and {len(proposed) - 3} more" if proposed[3:] else "")
+        may = ", ".join(sorted(admission.services)) or "nothing"
+        words = f"nothing of what it proposes ({some}) is known here, transfer syntax and all, and allowed to it; "
+        words += f"{admission.name} may: {may}"
+    return Refusal(result=1, source=1, reason=1, words=words)
 
 
 def refuse(connection: socket.socket, refusal: Refusal) -> None:

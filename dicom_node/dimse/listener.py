@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from _thread import start_new_thread
 from socketserver import BaseServer
 from typing import Any
 
@@ -11,17 +12,18 @@ from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.dimse import pdu, seams
-from dicom_node.dimse.access import Admission, Refusal
-from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
-from dicom_node.dimse.capacity import Places
+from dicom_node.dimse.access import Refusal
+from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse, useless
+from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
+from dicom_node.dimse.negotiation import AssociationRequest, negotiate
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger, silence_pynetdicom
 
 log = get_logger(__name__)
 
-BACKLOG = 128
-"""Connections the kernel keeps while the accept loop is busy."""
+BACKLOG = 1024
+"""Connections the kernel keeps while the accept loop is busy, as far as ``net.core.somaxconn`` lets it."""
 
 FORCE = 2.0
 """Seconds for aborts to leave when the listener closes, before the connections are cut."""
@@ -32,12 +34,12 @@ SELF_CHECK = 5.0
 COURTESY = 0.002
 """Seconds in which a new connection is left to processes that have fewer than this one."""
 
-ENDING = 0.3
-"""Seconds to wait for the place of an association that has just ended, here or in another process."""
+LOOK = 0.25
+"""Seconds between two looks of a waiting request whether another process has freed a place."""
 
 _OWN_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
 
-_TOO_MANY = Refusal(result=2, source=3, reason=2, words="too many associations at once; it may try again later")
+_STOPPING = Refusal(result=2, source=3, reason=1, words="the node is stopping; it may try again later")
 
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
 
@@ -167,7 +169,7 @@ class _Server(ThreadedAssociationServer):
         self.turned_at = time.monotonic()
         self._port = port
         self._places = places
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # the places below
         self._knocking: dict[Any, int] = {}  # places of the connections that have no association yet
         self._associations: dict[NodeAssociation, int] = {}  # and of those that have
         super().__init__(*args, **options)
@@ -190,26 +192,35 @@ class _Server(ThreadedAssociationServer):
 
     def living(self) -> list[NodeAssociation]:
         """Return the associations whose threads run; the others give up their places."""
-        with self._lock:
+        with self._changed:
             ended = [assoc for assoc in self._associations if not (assoc.is_alive() or assoc.dul.is_alive())]
             for assoc in ended:
                 self._places.leave(self._associations.pop(assoc))
+            self._changed.notify(len(ended))
             return list(self._associations)
 
-    def start_association(self, assoc: NodeAssociation, connection: Any) -> bool:
-        """Start an association, unless there are too many or the node is stopping; tell which."""
-        deadline = time.monotonic() + ENDING
-        while not self.draining:
-            self.living()
-            with self._lock:
-                if not self.draining and self._places.promote(self._knocking[connection]):
-                    assoc.start()
-                    self._associations[assoc] = self._knocking.pop(connection)
-                    return True
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
-        return False
+    def reserve(self, connection: Any, ae_title: str, *, brings: bool) -> Refusal | None:
+        """Get a connection the place of an association, waiting for one for a while; say why when there is none."""
+        deadline = time.monotonic() + self._places.capacity.patience
+        with self._changed:
+            while not self.draining:
+                full = self._places.promote(self._knocking[connection], ae_title, brings=brings)
+                if full is None:
+                    return None
+                if time.monotonic() > deadline:
+                    words = f"too many associations {full}; it may try again later"
+                    return Refusal(result=2, source=3, reason=2, words=words)
+                self._changed.wait(LOOK)
+        return _STOPPING
+
+    def start_association(self, assoc: NodeAssociation, connection: Any) -> Refusal | None:
+        """Start an association that has its place, unless the node is stopping."""
+        with self._changed:
+            if self.draining:
+                return _STOPPING
+            assoc.start()
+            self._associations[assoc] = self._knocking.pop(connection)
+        return None
 
     def service_actions(self) -> None:
         """Free the places of associations that ended, for other processes to take.
@@ -223,24 +234,35 @@ class _Server(ThreadedAssociationServer):
         """Give a connection a thread of its own, or close it when there are too many."""
         address = str(client_address[0])
         self.living()
-        place = self._places.take(address)
-        if place is None:
-            log.warning("connection.refused", peer=address, reason="too many connections at once")
+        # The node's own check comes from the address it goes to, and a flood must not make the node look dead.
+        brings = self.wire.access.stores_from(address) or address == request.getsockname()[0]
+        place = self._places.take(address, brings=brings)
+        if isinstance(place, Full):
+            log.warning("connection.refused", peer=address, reason=f"too many connections {place}")
             self.shutdown_request(request)
             return
-        with self._lock:
+        with self._changed:
             self._knocking[request] = place
-        super().process_request(request, client_address)
+        # Not by a Thread: the accept loop would wait until it runs, which under load takes as long as all the rest.
+        try:
+            start_new_thread(self.process_request_thread, (request, client_address))
+        except RuntimeError:  # the system gives no thread
+            self._leave(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve a connection up to its association; then it no longer knocks."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                place = self._knocking.pop(request, None)
-            if place is not None:
-                self._places.leave(place)
+            self._leave(request)
+
+    def _leave(self, request: Any) -> None:
+        """Free the place of a connection that became no association."""
+        with self._changed:
+            place = self._knocking.pop(request, None)
+        if place is not None:
+            self._places.leave(place)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what broke before an association was made; the library would print it."""
@@ -257,40 +279,51 @@ class _Connection(RequestHandler):
         connection: socket.socket = self.request
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        address, wire = str(self.client_address[0]), self.server.wire
+        address = str(self.client_address[0])
         try:
-            request = read_request(connection, wire.limits.request)
+            request = read_request(connection, self.server.wire.limits)
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
-            log.info("connection.dropped", peer=address, reason=reason)
+            log.warning("connection.dropped", peer=address, reason=reason)
             self.server.shutdown_request(connection)
             return
-        if request.calling_ae == self.server.own_title:
-            refuse(connection, _SELF_CHECKED)
-            self.server.shutdown_request(connection)
+        is_own = request.calling_ae == self.server.own_title
+        refusal = _SELF_CHECKED if is_own else self._welcome(connection, request, address)
+        if refusal is None:
             return
-        decision = wire.access.admit(calling_ae=request.calling_ae, called_ae=request.called_ae, address=address)
-        if isinstance(decision, Admission):
-            assoc = NodeAssociation(
-                ae=self.ae,
-                server=self.server,
-                connection=connection,
-                addresses=(connection.getsockname(), self.client_address),
-                request=request,
-                admission=decision,
-                wire=wire,
-                draining=lambda: self.server.draining,
+        if not is_own:
+            log.warning(
+                "association.rejected",
+                calling_ae=request.calling_ae,
+                called_ae=request.called_ae,
+                peer=address,
+                reason=refusal.words,
             )
-            if self.server.start_association(assoc, connection):
-                return
-            decision = _TOO_MANY
-        log.warning(
-            "association.rejected",
-            calling_ae=request.calling_ae,
-            called_ae=request.called_ae,
-            peer=address,
-            reason=decision.words,
-        )
-        refuse(connection, decision)
+        refuse(connection, refusal)
         with contextlib.suppress(OSError):
             self.server.shutdown_request(connection)
+
+    def _welcome(self, connection: socket.socket, request: AssociationRequest, address: str) -> Refusal | None:
+        """Make an association of a request, or say why not."""
+        wire = self.server.wire
+        admission = wire.access.admit(calling_ae=request.calling_ae, called_ae=request.called_ae, address=address)
+        if isinstance(admission, Refusal):
+            return admission
+        negotiated = negotiate(request, wire.contexts, admission.services)
+        if negotiated.is_useless:
+            return useless(request, admission)
+        refusal = self.server.reserve(connection, request.calling_ae, brings="store" in admission.services)
+        if refusal is not None:
+            return refusal
+        assoc = NodeAssociation(
+            ae=self.ae,
+            server=self.server,
+            connection=connection,
+            addresses=(connection.getsockname(), self.client_address),
+            request=request,
+            admission=admission,
+            negotiated=negotiated,
+            wire=wire,
+            draining=lambda: self.server.draining,
+        )
+        return self.server.start_association(assoc, connection)

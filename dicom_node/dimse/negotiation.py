@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse.contexts import PERMISSIONS, ContextTable
 from dicom_node.dimse.pdu import ASSOCIATE_RQ, HEADER_LENGTH, ProtocolError
 from dicom_node.dimse.serving import AcceptedContext
@@ -19,9 +20,10 @@ _FIXED = HEADER_LENGTH + 68
 _APPLICATION_CONTEXT, _PROPOSED, _RESULT, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
 _ASYNCHRONOUS, _ROLES, _EXTENDED, _USER_IDENTITY = 0x53, 0x54, 0x56, 0x58
-_FOR_LIBRARY = frozenset({0x51, 0x52, 0x55})
-"""Sub-items of the user information that are left to the library; it gives up on those it does not know, which PS3.8
-9.3.1 has ignored."""
+_MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS, _IMPLEMENTATION_VERSION = 0x51, 0x52, 0x55
+
+_USUAL_LENGTH = struct.pack(">L", 16384)
+"""Maximum length that a peer is taken to have which does not say."""
 
 _ONE_AT_A_TIME = struct.pack(">HH", 1, 1)
 """Operations invoked and performed at a time (PS3.7 D.3.3.3)."""
@@ -196,7 +198,7 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     """Read an A-ASSOCIATE-RQ, header included. Raises ProtocolError when it is malformed.
 
     A title padded with NUL instead of spaces is padded anew, so that the library takes it. Bytes outside ASCII are kept
-    visible as a question mark: no configured title holds one. Items that nobody knows are left out.
+    visible behind a backslash: no configured title holds one (PS3.5 6.2). Items that nobody knows are left out.
     """
     if len(data) < _FIXED or data[0] != ASSOCIATE_RQ:
         raise ProtocolError("the first unit is no association request")
@@ -212,13 +214,15 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         elif kind == _APPLICATION_CONTEXT:
             before += item
     parts = [*_items(information)]
-    after = _item(_USER_INFORMATION, b"".join(part for number, part in parts if number in _FOR_LIBRARY))
+    user = [kept for number, part in parts if (kept := _for_library(number, part))]
+    if not any(part[0] == _MAXIMUM_LENGTH for part in user):
+        user.insert(0, _item(_MAXIMUM_LENGTH, _USUAL_LENGTH))  # mandatory (PS3.8 D.1), and the library counts on it
     return AssociationRequest(
-        calling_ae=calling.decode("ascii", "replace").replace("\ufffd", "?").strip(),
-        called_ae=called.decode("ascii", "replace").replace("\ufffd", "?").strip(),
+        calling_ae=calling.decode("ascii", "backslashreplace").strip(" "),
+        called_ae=called.decode("ascii", "backslashreplace").strip(" "),
         proposals=tuple(proposals),
         before=before,
-        after=after,
+        after=_item(_USER_INFORMATION, b"".join(user)),
         roles={
             uid: (more[:1] == b"\1", more[1:2] == b"\1")
             for uid, more in (_of_sop_class(part) for number, part in parts if number == _ROLES)
@@ -227,6 +231,26 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         identity=next((_parse_identity(part[4:]) for number, part in parts if number == _USER_IDENTITY), None),
         asks_for_window=any(number == _ASYNCHRONOUS for number, _ in parts),
     )
+
+
+def _for_library(kind: int, part: bytes) -> bytes:
+    """Return a sub-item of the user information as the library takes it, b"" when it is none of its own.
+
+    It gives up on sub-items that it does not know, which PS3.8 9.3.1 has ignored, and on a name that is longer or more
+    colourful than PS3.7 D.3.3.2 has it: neither is worth the loss of an association.
+    """
+    body = part[4:]
+    if kind == _MAXIMUM_LENGTH and len(body) == 4:
+        return part
+    if kind == _IMPLEMENTATION_CLASS and is_uid(body.strip(b"\0 ").decode("latin-1")):
+        return part
+    if kind == _IMPLEMENTATION_VERSION and (name := bytes(map(_plain, body[:16])).strip()):
+        return _item(kind, name)
+    return b""
+
+
+def _plain(byte: int) -> int:
+    return byte if 0x20 <= byte < 0x7F and byte != 0x5C else 0x3F if byte else 0x20
 
 
 def _of_sop_class(part: bytes) -> tuple[str, bytes]:

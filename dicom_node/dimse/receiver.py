@@ -52,6 +52,8 @@ class Limits:
 
     request: float = 30.0
     """From the connection to the last byte of the association request; kept by the listener."""
+    longest_request: int = 131072
+    """Longest association request read, in bytes; a request with 128 contexts stays far below."""
     unit: float = 30.0
     """From the first byte of a unit to its last."""
     idle: float = 60.0

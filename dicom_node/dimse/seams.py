@@ -24,7 +24,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission
 from dicom_node.dimse.association import NodeAssociation, Wire
 from dicom_node.dimse.contexts import ContextTable
-from dicom_node.dimse.negotiation import parse_association_request
+from dicom_node.dimse.negotiation import negotiate, parse_association_request
 from dicom_node.dimse.receiver import Limits
 from dicom_node.errors import LibraryError
 
@@ -166,16 +166,18 @@ def _no_service(**_: object) -> Never:
 def _make_association(connection: socket.socket, address: tuple[str, int]) -> NodeAssociation:
     ae = AE()
     ae.network_timeout = None
+    request, contexts, services = parse_association_request(_associate_request()), ContextTable(), frozenset({"echo"})
     return _Trial(
         ae=ae,
         server=None,
         connection=connection,
         addresses=(connection.getsockname(), address),
-        request=parse_association_request(_associate_request()),
-        admission=Admission(name="trial", services=frozenset({"echo"})),
+        request=request,
+        admission=Admission(name="trial", services=services),
+        negotiated=negotiate(request, contexts, services),
         wire=Wire(
             access=AccessList([], []),
-            contexts=ContextTable(),
+            contexts=contexts,
             limits=Limits(),
             make_store=_no_service,
             services={},

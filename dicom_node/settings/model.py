@@ -58,13 +58,23 @@ class LimitsTable(ConfigTable):
     sending: Seconds = 30.0
     """Without progress while an answer is sent."""
     max_pdu: Size = Field(default=128 << 10, ge=16 << 10, le=1 << 20)
-    """Longest PDU the node offers to take, and the longest association request it reads."""
+    """Longest PDU the node offers to take."""
+    max_association_request: Size = Field(default=128 << 10, ge=16 << 10, le=1 << 20)
+    """Longest association request it reads."""
     max_data_set: Size = Field(default=4 << 30, ge=1 << 20)
     """Longest data set of an instance; a longer one is answered 0xA700."""
-    max_connections: Whole = Field(default=256, ge=1, le=900)
+    max_connections: Whole = Field(default=512, ge=1, le=900)
     """TCP connections at a time, associations or not."""
     max_connections_per_address: Whole = Field(default=64, ge=1, le=900)
     """TCP connections at a time from one address."""
+    max_associations_per_address: Whole = Field(default=50, ge=1, le=400)
+    """Associations at a time from one address."""
+    max_associations_per_ae_title: Whole = Field(default=50, ge=1, le=400)
+    """Associations at a time under one calling AE title."""
+    kept: Whole = Field(default=50, ge=0, le=90)
+    """Percent of all connections and associations that are kept for callers that may store."""
+    waiting: Seconds = 2.0
+    """That an association request waits for a place when all are taken."""
     max_matches: Whole = Field(default=10_000, ge=1)
     """Answers to one query; more end it with 0xB001."""
 
@@ -78,7 +88,7 @@ class NodeTable(ConfigTable):
     """Address to listen on."""
     port: Whole = Field(default=11112, ge=1, le=65535)
     """TCP port to listen on."""
-    max_associations: Whole = Field(default=32, ge=1, le=400)
+    max_associations: Whole = Field(default=256, ge=1, le=400)
     """Associations at a time; more are rejected as a local limit."""
     workers: Workers = "auto"
     """Processes that receive and answer; ``auto``: as many as processors, at most ``MOST_WORKERS``. With 1 the node's

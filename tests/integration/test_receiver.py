@@ -1,6 +1,9 @@
 """The receiver between real sockets and a store service that remembers: every fragmentation, every ending."""
 
+import contextlib
+import os
 import random
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +18,13 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from structlog.testing import capture_logs
 
 from dicom_node.dicom.query import Query
-from dicom_node.dimse import pdu
+from dicom_node.dimse import listener, pdu
 from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Listener, open_port
+from dicom_node.dimse.listener import Listener, answers, open_port
 from dicom_node.dimse.receiver import REST, Limits
 from dicom_node.index.find import Page
 from tests import raw_peer
@@ -75,11 +78,13 @@ class Node:
             associations=limits.pop("associations", 32),
             connections=limits.pop("connections", 128),
             connections_per_address=limits.pop("connections_per_address", 64),
+            patience=limits.pop("patience", 0.2),
         )
+        hosts = (ip_network(limits.pop("host", "127.0.0.0/8")),)
         services = frozenset({"echo", "store", "find"})
         wire = Wire(
             access=AccessList(
-                [Caller(name="prone1", ae_title="PRONE_RM2", hosts=(ip_network("127.0.0.0/8"),), services=services)],
+                [Caller(name="prone1", ae_title="PRONE_RM2", hosts=hosts, services=services)],
                 ["SBB_NODE"],
             ),
             contexts=ContextTable(),
@@ -88,7 +93,7 @@ class Node:
             services={pdu.C_FIND_RQ: partial(FindScp, find=self._find, retrieve_ae="SBB_NODE")},
             now=lambda: datetime.now(UTC),
         )
-        port = open_port(("127.0.0.1", 0))
+        self.socket = port = open_port(("127.0.0.1", 0))
         self.listener = Listener(port, wire=wire, places=Places.alone(capacity), own_title="OWN")
         self.listener.start()
         self.port = self.listener.port
@@ -388,6 +393,38 @@ def test_a_stranger_is_rejected_before_anything_is_made_for_it(node: Node) -> No
         assert tuple(peer.answer[7:10]) == (1, 1, 7)
 
 
+@pytest.mark.parametrize(
+    ("contexts", "words"),
+    [
+        ([("1.2.3.4", [IMPLICIT]), (MAMMOGRAM, ["1.2.3.5"])], "proposes (1.2.3.4, "),
+        ([], "it proposes no presentation context"),
+    ],
+)
+def test_an_association_that_could_do_nothing_is_rejected_in_words(node: Node, contexts: Any, words: str) -> None:
+    with capture_logs() as lines, RawPeer(node.port, contexts=contexts) as peer:
+        assert tuple(peer.answer[7:10]) == (1, 1, 1)
+    (line,) = [line for line in lines if line["event"] == "association.rejected"]
+    assert words in line["reason"]
+
+
+def test_an_association_is_served_beyond_1024_open_files(node: Node) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1300:
+        if hard != resource.RLIM_INFINITY and hard < 1300:
+            pytest.skip(f"this process may open {hard} files only")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1300, hard))
+    with contextlib.ExitStack() as files:
+        for _ in range(1100):
+            files.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        with RawPeer(node.port, contexts=CONTEXTS) as peer:
+            assert peer.socket.fileno() > 1024
+            peer.send(store(1), raw_peer.message(3, raw_peer.echo_request(2)))
+            assert [peer.read_response()[0].status for _ in range(2)] == [0, 0]
+            time.sleep(REST + 0.1)
+            assert peer.release()[0] == 6
+    wait_for(lambda: node.listener.associations == 0)
+
+
 def test_a_title_padded_with_nul_is_admitted(node: Node) -> None:
     with RawPeer(node.port, calling=b"PRONE_RM2".ljust(16, b"\0"), called=b"SBB_NODE".ljust(16, b"\0")) as peer:
         assert peer.answer[0] == 2
@@ -403,6 +440,58 @@ def test_more_associations_than_allowed_are_told_to_come_again(make_node: Any) -
     wait_for(lambda: node.listener.associations == 0)
     with RawPeer(node.port) as again:
         assert again.answer[0] == 2
+
+
+def test_a_request_waits_for_a_place_that_is_freed_soon(make_node: Any) -> None:
+    node = make_node(associations=1, patience=20.0)
+    with RawPeer(node.port) as first, RawPeer(node.port, contexts=None) as second:
+        second.send(raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", CONTEXTS))
+        second.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            second.read_unit()
+        assert first.release()[0] == 6
+        second.socket.settimeout(20.0)
+        assert second.read_unit()[0] == 2
+
+
+def test_who_waits_for_a_place_is_told_that_the_node_is_stopping(make_node: Any) -> None:
+    node = make_node(associations=1, patience=20.0)
+    with RawPeer(node.port), RawPeer(node.port, contexts=None) as second:
+        second.send(raw_peer.associate_request(b"PRONE_RM2", b"SBB_NODE", CONTEXTS))
+        second.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.read_unit()
+        stopping = threading.Thread(target=node.listener.stop, args=(10.0,))
+        stopping.start()
+        second.socket.settimeout(20.0)
+        assert tuple(second.read_unit()[7:10]) == (2, 3, 1)
+        stopping.join(timeout=20)
+
+
+def test_a_connection_that_gets_no_thread_leaves_its_place(make_node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = make_node(connections=1)
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(listener, "start_new_thread", no_thread)
+        with RawPeer(node.port, contexts=None) as peer:
+            assert peer.is_closed()
+        assert [line["event"] for line in lines] == ["connection.failed"]
+    with RawPeer(node.port) as peer:
+        assert peer.answer[0] == 2
+
+
+def test_strangers_shut_out_neither_a_unit_nor_the_nodes_own_check(make_node: Any) -> None:
+    node = make_node(connections=8, host="127.1.0.1/32")
+    with capture_logs() as lines, contextlib.ExitStack() as strangers:
+        for number in range(1, 13):
+            strangers.enter_context(RawPeer(node.port, contexts=None, source=f"127.2.0.{number}"))
+        wait_for(lambda: [line["event"] for line in lines] == ["connection.refused"] * 8)
+        assert answers(node.socket, "OWN")
+        with RawPeer(node.port, source="127.1.0.1") as unit:
+            assert unit.answer[0] == 2
 
 
 def test_connections_are_limited_before_they_become_associations(make_node: Any) -> None:

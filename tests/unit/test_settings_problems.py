@@ -223,7 +223,7 @@ def test_a_rule_that_cannot_work_is_told(tmp_path: Path, when: str, sets: str, w
         ('[database]\nurl = "mysql://db/x"\n', "mysql is no database of this program"),
         ('[database]\nurl = "sqlite://"\n', "needs a file to live in"),
         ('[database]\nurl = "PLANTED"\n', "not a database URL"),
-        ("[node.limits]\nmax_connections = 8\n", "less than max_associations; write at least 32"),
+        ("[node.limits]\nmax_connections = 8\n", "less than max_associations; write at least 256"),
         ('[node]\nprivate_sop_classes = ["1.2.03"]\n', "not a UID"),
         ("[node]\nworkers = 0\n", 'neither "auto" nor a whole number from 1 to 64 (got 0)'),
         ("[node]\nworkers = true\n", 'neither "auto" nor a whole number from 1 to 64 (got True)'),

@@ -72,3 +72,28 @@ def test_an_unknown_title_is_shown_so_that_it_cannot_forge_a_log_line() -> None:
 
 def test_titles_are_compared_to_the_letter() -> None:
     assert isinstance(decide("prone_rm2", "10.0.0.1"), Refusal)
+
+
+def test_blank_titles_are_refused_in_words_of_their_own() -> None:
+    assert refused("PRONE_RM2", "10.0.0.1", "").words.startswith("it names no AE title that it calls")
+    assert refused("", "10.0.0.1").words.startswith("it names no AE title of its own")
+
+
+def test_addresses_of_callers_that_store_are_known_before_they_speak() -> None:
+    assert ACCESS.stores_from("10.0.0.1")
+    assert ACCESS.stores_from("::ffff:10.0.0.1")
+    assert ACCESS.stores_from("fd00::99")
+    assert ACCESS.stores_from("10.0.0.5")
+    assert not ACCESS.stores_from("10.0.0.9")
+    assert not ACCESS.stores_from("fd01::1")
+
+
+def test_a_network_of_all_addresses_tells_nobody_apart() -> None:
+    everywhere = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    callers = [
+        Caller(name="unit", ae_title="U", hosts=everywhere, services=frozenset({"store"})),
+        Caller(name="pacs", ae_title="P", hosts=(ip_network("10.0.0.7/32"),), services=frozenset({"find"})),
+    ]
+    access = AccessList(callers, ["SBB_NODE"])
+    assert not access.stores_from("10.0.0.7")
+    assert not access.stores_from("::1")

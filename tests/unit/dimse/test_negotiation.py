@@ -46,7 +46,7 @@ def read_by_library(negotiated: Negotiated, *contexts: tuple[int, str]) -> list[
 def test_titles_padded_with_nul_are_tidied_and_odd_bytes_are_shown() -> None:
     request = raw_peer.associate_request(b"UNIT\0\0\0\0\0\0\0\0\0\0\0\0", b"NODE\xe4", [])
     parsed = parse_association_request(request)
-    assert (parsed.calling_ae, parsed.called_ae) == ("UNIT", "NODE?")
+    assert (parsed.calling_ae, parsed.called_ae) == ("UNIT", "NODE\\xe4")
     assert parsed.proposing([])[26:42] == b"UNIT            "
 
 
