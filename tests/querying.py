@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from ipaddress import ip_network
 from typing import Any
@@ -32,6 +32,8 @@ from dicom_node.services.find import FindLimits, FindService
 from tests.factories import encode
 
 TODAY = date(2026, 11, 23)
+HOME = timezone(timedelta(hours=-5))
+"""The facility's zone."""
 
 UNITS = {
     unit_id: Unit(
@@ -86,7 +88,12 @@ def make_service(index: Index, **options: Any) -> FindService:
     limits = FindLimits(**options)
     registry = Registry(units=UNITS)
     return FindService(
-        index=index, registry=lambda: registry, policy=lambda: policy, today=lambda: TODAY, limits=limits
+        index=index,
+        registry=lambda: registry,
+        policy=lambda: policy,
+        today=lambda: TODAY,
+        zone=lambda: HOME,
+        limits=limits,
     )
 
 

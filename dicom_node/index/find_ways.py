@@ -6,10 +6,12 @@ knows: then the studies are gone through in the order of their UID.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
+from dicom_node.dicom.fuzzy import FuzzyName, Word, is_mistyped, sound_of
 from dicom_node.dicom.keys import Level
-from dicom_node.dicom.matching import Condition, Exact, Name, Number, Test, WildCard, Within
+from dicom_node.dicom.matching import AnyOf, Condition, DateAndTime, Empty, Exact, Name, Number, Test, WildCard, Within
 from dicom_node.dicom.query import Query
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.find_clauses import (
@@ -21,6 +23,7 @@ from dicom_node.index.find_clauses import (
     both,
     column_of,
     counting,
+    either,
     name_of,
     one_of,
     select,
@@ -34,6 +37,7 @@ MOST = 20_000
 
 _OF_STUDY = frozenset({"PatientID", "AccessionNumber", "StudyID", "StudyDate", "PatientBirthDate"})
 _OF_SERIES = ("StationName", "DeviceSerialNumber")
+_OWN_UIDS = {"SeriesInstanceUID": "series.series_uid", "SOPInstanceUID": "instance.sop_instance_uid"}
 _DAYS = frozenset({"AcquisitionDate", "AcquisitionDay"})
 
 Rows = Callable[[Clause], list[tuple[Any, ...]]]
@@ -63,15 +67,55 @@ class Way(NamedTuple):
 
 
 def best_way(query: Query, countdown: Countdown, rows: Rows) -> Way | None:
-    """Return the way to the fewest studies; None when there is no way to few. ``rows`` is asked how many each has."""
+    """Return the way to the fewest studies; None when there is no way to few. ``rows`` is asked how many each has.
+
+    The words of a fuzzy name lead on even where they lead to many: nothing else narrows what is looked at by it.
+    """
     best, least = None, MOST + 1
-    for way in ways(query, countdown):
+    by_words: Way | None = None
+    for way in chain(ways(query, countdown), _by_fuzzy_name(query, rows)):
+        if way.parts[0][0] == "name_word":
+            by_words = by_words or way
         ((number,),) = rows(way.number(least))
         if number < least:
             best, least = way, number
         if least <= FEW:
             break
-    return best
+    return best or by_words
+
+
+def _by_fuzzy_name(query: Query, rows: Rows) -> Iterator[Way]:
+    """Yield the ways by the words of patients' names; where nothing is known, the alphabetic group is empty."""
+    unknown = ("study", Clause("study.name_alphabetic = ''"))
+    for condition in query.conditions:
+        if condition.keyword == "PatientName" and isinstance(condition.test, FuzzyName):
+            for word in condition.test.words:
+                yield Way((*(("name_word", clause) for clause in _like(word, rows)), unknown))
+
+
+def _like(word: Word, rows: Rows) -> Iterator[Clause]:
+    """Yield what to ask of the words of names to find all that fit ``word``."""
+    if word.may_be_a_beginning:
+        yield begins_with("name_word.word", word.text)
+    else:
+        yield one_of("name_word.word", [word.text])
+    sound = sound_of(word.text)
+    if sound:
+        # With ``<> ''``, as the index leaves out the words that have none.
+        yield both([one_of("name_word.sound", [sound]), Clause("name_word.sound <> ''")])
+    if word.may_be_mistyped:
+        length = len(word.text)
+        alike = both(
+            [
+                begins_with("name_word.word", word.text[0]),
+                Clause("length(word) BETWEEN ? AND ?", (length - 1, length + 1)),
+            ]
+        )
+        mistyped = [
+            each for (each,) in rows(select("DISTINCT word", "name_word", alike)) if is_mistyped(word.text, each)
+        ]
+        if mistyped:
+            yield one_of("name_word.word", mistyped)
 
 
 def ways(query: Query, countdown: Countdown) -> Iterator[Way]:
@@ -80,15 +124,24 @@ def ways(query: Query, countdown: Countdown) -> Iterator[Way]:
         if condition.keyword == "PatientName" and isinstance(condition.test, Name):
             yield from _by_name(condition.test)
         elif condition.keyword in _OF_STUDY:
-            name = name_of(column_of(condition.keyword, Level.STUDY))
-            clause = _indexed(name, condition.test)
-            if clause is not None:
-                unknown = [Clause(f"{name} = ''")] if condition.unknown_matches else []
-                yield Way(tuple(("study", each) for each in (clause, *unknown)))
-    yield from _by_instances(query.instance_conditions)
+            yield from _by_column("study", name_of(column_of(condition.keyword, Level.STUDY)), condition)
+        elif condition.keyword in _OWN_UIDS:
+            name = _OWN_UIDS[condition.keyword]
+            yield from _by_column(name.partition(".")[0], name, condition)
+        elif condition.keyword in _OF_SERIES:
+            yield from _by_column("series", name_of(column_of(condition.keyword, Level.SERIES)), condition)
+    own = [condition for condition in query.conditions if condition.keyword in {"UnitID", "AcquisitionDay"}]
+    yield from _by_instances([*own, *query.instance_conditions])
     for condition in query.instance_conditions:
         if condition.keyword in COUNTING and isinstance(condition.test, Within | Number):
             yield Way((("exam", counting(condition.test, countdown)),))
+
+
+def _by_column(table: str, name: str, condition: Condition) -> Iterator[Way]:
+    clause = _indexed(name, condition.test)
+    if clause is not None:
+        unknown = [Clause(f"{name} = ''")] if condition.unknown_matches else []
+        yield Way(tuple((table, each) for each in (clause, *unknown)))
 
 
 def _by_name(name: Name) -> Iterator[Way]:
@@ -146,4 +199,11 @@ def _indexed(name: str, test: Test) -> Clause | None:
             return begins_with(name, test.prefix)
         case Within("DA"):
             return between(name, test, as_dates=name == "instance.acquisition_day")
+        case DateAndTime(days=days):
+            return between(name, days, as_dates=False)
+        case Empty() if name != "instance.acquisition_day":
+            return Clause(f"{name} = ''")
+        case AnyOf(tests):
+            clauses = [_indexed(name, each) for each in tests]
+            return None if None in clauses else either([clause for clause in clauses if clause is not None])
     return None
