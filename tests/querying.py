@@ -15,6 +15,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.accreditation.policies import load_policies
 from dicom_node.accreditation.units import Registry, Unit, UnitKind
+from dicom_node.dicom.extended import BASELINE, Extended
 from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.dicom.query import Query, Root, parse_query
@@ -76,10 +77,10 @@ def identifier(level: str, *, block: int = 0x10, **keys: Any) -> Dataset:
     return ds
 
 
-def ask(level: str, root: Root = Root.STUDY, **keys: Any) -> Query:
+def ask(level: str, root: Root = Root.STUDY, *, extended: Extended = BASELINE, **keys: Any) -> Query:
     """Return the query that an identifier asks."""
     data = encode(identifier(level, **keys), ImplicitVRLittleEndian)
-    return parse_query(data, encoding_of(ImplicitVRLittleEndian), root)
+    return parse_query(data, encoding_of(ImplicitVRLittleEndian), root, extended)
 
 
 def make_service(index: Index, **options: Any) -> FindService:
