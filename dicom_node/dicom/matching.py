@@ -32,6 +32,7 @@ SPAN_VRS = frozenset({"DA", "TM", "DT"})
 
 NUMBER_VRS = frozenset({"IS", "US", "UL", "SS", "SL"})
 
+_ONE_TEXT_VRS = frozenset({"LT", "ST", "UR", "UT"})  # in these a backslash never separates values (PS3.5 6.4)
 _INTEGER = re.compile(r" *[+-]?[0-9]{1,20} *")
 
 Record = Mapping[str, Any]
@@ -252,6 +253,8 @@ def _values(text: str) -> list[str]:
 
 
 def _text_test(vr: str, value: str) -> Exact | WildCard:
+    if "\\" in value and vr not in _ONE_TEXT_VRS:  # stored values are without padding each
+        value = "\\".join(part.strip(" ") for part in value.split("\\"))
     if vr in WILD_CARD_VRS and ("*" in value or "?" in value):
         return WildCard(value)
     return Exact(frozenset({value}))
