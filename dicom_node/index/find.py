@@ -36,7 +36,7 @@ from dicom_node.index.find_clauses import (
     one_of,
     select,
 )
-from dicom_node.index.find_ways import FEW, Rows, Way, best_way
+from dicom_node.index.find_ways import FEW, ByWords, Rows, Way, best_way
 from dicom_node.index.tables import instance
 
 FIRST_PAGE, LARGEST_PAGE = FEW, 2000
@@ -78,7 +78,7 @@ def find_pages(
     finder = _PatientFinder(query) if query.level is Level.PATIENT else _Finder(query, countdown, home)
     is_led = query.level <= Level.STUDY or not query.names_one_study
     after: Row | None = None
-    way: Way | None = None
+    way: Way | ByWords | None = None
     while True:
         with index.read() as conn, reading(conn) as rows:
             if after is None and is_led:
@@ -173,7 +173,7 @@ class _Finder:
         if query.level is Level.STUDY:
             self._filters += modalities_of(query.instance_conditions)
 
-    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
+    def page(self, way: Way | ByWords | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` rows that follow ``after``, in the order of their UIDs."""
         clauses = [*self._filters]
         if way is not None:
@@ -248,7 +248,7 @@ class _PatientFinder:
         self._filters = narrow(query.conditions, Level.PATIENT, None)
         self._last: Row = ()
 
-    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
+    def page(self, way: Way | ByWords | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` distinct patient-level values that follow ``after``, the Patient ID first."""
         clauses = [*self._filters]
         if way is not None:

@@ -6,7 +6,6 @@ knows: then the studies are gone through in the order of their UID.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from dicom_node.dicom.fuzzy import FuzzyName, Word, is_mistyped, sound_of
@@ -34,6 +33,9 @@ FEW = 200
 
 MOST = 20_000
 """Rows beyond which a way is none."""
+
+MOST_OF_A_WORD = 200_000
+"""Rows beyond which a word of a name leads nowhere."""
 
 _OF_STUDY = frozenset({"PatientID", "AccessionNumber", "StudyID", "StudyDate", "PatientBirthDate"})
 _OF_SERIES = ("StationName", "DeviceSerialNumber")
@@ -66,31 +68,63 @@ class Way(NamedTuple):
         )
 
 
-def best_way(query: Query, countdown: Countdown, rows: Rows) -> Way | None:
+class ByWords(NamedTuple):
+    """Ways by the words of a fuzzy name, to the studies that all of them lead to.
+
+    ``lead`` is followed; of each study it leads to, or of every one where there is none, the ``rest`` is asked.
+    """
+
+    lead: Way | None
+    rest: tuple[Way, ...]
+
+    def among(self, uid: str) -> Clause:
+        """Ask for a Study Instance UID that they lead to; the table of studies has to be joined."""
+        led = [self.lead.among(uid)] if self.lead is not None else []
+        return both([*led, *(self._has(way, uid) for way in self.rest)])
+
+    @staticmethod
+    def _has(way: Way, uid: str) -> Clause:
+        # The plus signs keep SQLite to the index that has the few words of one study together.
+        of_words = [Clause(part.text.replace("name_word.", "+name_word."), part.values) for _, part in way.parts[:-1]]
+        found = select("1", "name_word", both([Clause(f"name_word.study_uid = {uid}"), either(of_words)]))
+        return either([Clause(f"EXISTS ({found.text})", found.values), _NAMELESS[1]])
+
+
+def best_way(query: Query, countdown: Countdown, rows: Rows) -> Way | ByWords | None:
     """Return the way to the fewest studies; None when there is no way to few. ``rows`` is asked how many each has.
 
-    The words of a fuzzy name lead on even where they lead to many: nothing else narrows what is looked at by it.
+    The words of a fuzzy name lead on even where each leads to many: nothing else narrows what is looked at by them.
     """
     best, least = None, MOST + 1
-    by_words: Way | None = None
-    for way in chain(ways(query, countdown), _by_fuzzy_name(query, rows)):
-        if way.parts[0][0] == "name_word":
-            by_words = by_words or way
+    for way in ways(query, countdown):
         ((number,),) = rows(way.number(least))
         if number < least:
             best, least = way, number
         if least <= FEW:
-            break
-    return best or by_words
+            return best
+    words = list(_by_fuzzy_name(query, rows))
+    if not words:
+        return best
+    numbers = [rows(way.number(MOST_OF_A_WORD))[0][0] for way in words]
+    number, place = min(zip(numbers, range(len(words)), strict=True))
+    if best is not None and least <= number:
+        return best
+    # A word that many have is not looked up again for every page, unless others may leave hardly any.
+    if number <= MOST or (len(words) > 1 and number < MOST_OF_A_WORD):
+        return ByWords(words[place], tuple(words[:place] + words[place + 1 :]))
+    return ByWords(None, tuple(words))
+
+
+_NAMELESS = ("study", Clause("study.name_alphabetic = ''"))
+"""The studies whose patient's name is not known in any of its groups."""
 
 
 def _by_fuzzy_name(query: Query, rows: Rows) -> Iterator[Way]:
-    """Yield the ways by the words of patients' names; where nothing is known, the alphabetic group is empty."""
-    unknown = ("study", Clause("study.name_alphabetic = ''"))
+    """Yield a way for each word of a fuzzy name of the patient."""
     for condition in query.conditions:
         if condition.keyword == "PatientName" and isinstance(condition.test, FuzzyName):
             for word in condition.test.words:
-                yield Way((*(("name_word", clause) for clause in _like(word, rows)), unknown))
+                yield Way((*(("name_word", clause) for clause in _like(word, rows)), _NAMELESS))
 
 
 def _like(word: Word, rows: Rows) -> Iterator[Clause]:
@@ -146,17 +180,16 @@ def _by_column(table: str, name: str, condition: Condition) -> Iterator[Way]:
 
 def _by_name(name: Name) -> Iterator[Way]:
     """Yield the ways by the names of patients; where nothing is known, the alphabetic group is empty as well."""
-    unknown = ("study", Clause("study.name_alphabetic = ''"))
     if len(name.groups) == 1:
         clauses = [_indexed_group(column, name.groups[0]) for column in NAME_COLUMNS]
         parts = tuple(("study", clause) for clause in clauses if clause is not None)
         if parts:
-            yield Way((*parts, unknown))
+            yield Way((*parts, _NAMELESS))
         return
     for column, group in zip(NAME_COLUMNS, name.groups, strict=True):
         clause = _indexed_group(column, group)
         if clause is not None:
-            yield Way((("study", clause), unknown))
+            yield Way((("study", clause), _NAMELESS))
 
 
 def _indexed_group(column: str, pattern: str) -> Clause | None:

@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run 
 from dicom_node.accreditation.units import Identity, Registry, Unit, UnitKind
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.header import read_data_set
+from dicom_node.index import find_ways
 from dicom_node.index.engine import open_index
 from dicom_node.services.ingest import Indexer
 from tests import postgres
@@ -287,9 +288,12 @@ class Asked:
         self._associations: dict[tuple[int, ...], Association] = {}
 
     def __call__(self, model: str, negotiated: tuple[int, ...], ds: Dataset) -> list[tuple[int, Dataset | None]]:
+        return [(status.Status, found) for status, found in self.statuses(model, negotiated, ds)]
+
+    def statuses(self, model: str, negotiated: tuple[int, ...], ds: Dataset) -> list[tuple[Dataset, Dataset | None]]:
         if negotiated not in self._associations:
             self._associations[negotiated] = self._associate(negotiated)
-        return [(status.Status, found) for status, found in self._associations[negotiated].send_c_find(ds, model)]
+        return list(self._associations[negotiated].send_c_find(ds, model))
 
     def _associate(self, negotiated: tuple[int, ...]) -> Association:
         ae, items = AE(ae_title="PACS"), []
@@ -310,9 +314,12 @@ class Asked:
             assoc.release()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "where no index leads"])
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        if request.param == "where no index leads":
+            patch.setattr(find_ways, "MOST", -1)
+            patch.setattr(find_ways, "MOST_OF_A_WORD", 0)
         url = f"sqlite:///{Path(tmp_path_factory.mktemp('table')) / 'node.db'}"
         if request.param == "postgres":
             server = request.getfixturevalue("postgres_server")
@@ -345,6 +352,39 @@ def test_a_query_finds_what_the_data_sets_say(node: Asked, name: str) -> None:
     found = [ds for _, ds in answers if ds is not None]
     assert [status for status, _ in answers] == [0xFF00] * len(found) + [0x0000]
     assert uids(found, level) == expected(DATA_SETS, FACILITY, ds, frozenset(negotiated))
+
+
+def test_answers_are_in_the_zone_of_the_request_and_name_it(node: Asked) -> None:
+    keys = {"StudyInstanceUID": "1.2.3\\1.2.4\\1.2.5", "StudyDate": "", "StudyTime": "", "PatientBirthDate": ""}
+    ds = identifier("STUDY", TimezoneOffsetFromUTC="+0100", **keys)
+    told = {
+        found.StudyInstanceUID: (found.StudyDate, found.StudyTime, found.TimezoneOffsetFromUTC, found.PatientBirthDate)
+        for _, found in node(STUDY, (ZONE,), ds)
+        if found is not None
+    }
+    assert told == {
+        "1.2.3": ("20261001", "060000", "+0100", "19700101"),  # midnight in the facility's zone
+        "1.2.4": ("20261002", "085959.5", "+0100", "19700101"),
+        "1.2.5": ("", "", "+0100", "19700101"),
+    }
+    assert all("TimezoneOffsetFromUTC" not in found for _, found in node(STUDY, (), ds) if found is not None)
+
+
+@pytest.mark.parametrize(
+    ("negotiated", "keys", "comment"),
+    [
+        ((ZONE,), {"TimezoneOffsetFromUTC": "CET"}, "TimezoneOffsetFromUTC is no offset from UTC"),
+        ((DATE_TIME,), {"StudyDate": "20260505-20260504", "StudyTime": "10-11"}, "StudyDate ends before it begins"),
+        ((RELATIONAL,), {"SeriesInstanceUID": "1.2.3"}, "SeriesInstanceUID is below the STUDY level"),
+        ((), {"StudyDate": "soon"}, "StudyDate is no DA value or range"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_identifier_that_breaks_a_rule_is_refused_in_words(
+    node: Asked, negotiated: tuple[int, ...], keys: dict[str, str], comment: str
+) -> None:
+    ((status, found),) = node.statuses(STUDY, negotiated, identifier("STUDY", **keys))
+    assert (status.Status, status.ErrorComment, found) == (0xA900, comment, None)
 
 
 LEVEL = {"PATIENT": 0, "STUDY": 1, "SERIES": 2, "IMAGE": 3}
