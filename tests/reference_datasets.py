@@ -170,9 +170,10 @@ class _Asked:
             return not any(stored)
         if not any(stored):
             return name not in IDENTIFYING and not self._is_from_below(name)
-        several = name in SEVERAL or name.endswith("UID") or MULTIPLE in self.negotiated
-        wanted = key.split("\\") if several else [key]
-        return any(self._value_fits(name, want, value) for want in wanted for value in stored)
+        wanted = key.split("\\") if name in SEVERAL or name.endswith("UID") else [key]
+        found = [any(self._value_fits(name, want, value) for value in stored) for want in wanted]
+        # Multiple value matching is a logical AND, of attributes with a value multiplicity above one (C.2.2.2.8).
+        return all(found) if MULTIPLE in self.negotiated and name in {"ModalitiesInStudy", "ImageType"} else any(found)
 
     def _value_fits(self, name: str, key: str, stored: str) -> bool:
         if name.endswith("UID") or name == "SOPClassesInStudy":

@@ -27,7 +27,7 @@ class Extended:
     empty: bool = False
     """A key of two quotation marks matches a value that is empty."""
     multiple: bool = False
-    """A key may have several values, one of which has to match."""
+    """Of an attribute with several values, each value of the key has to match one (PS3.4 C.2.2.2.8)."""
 
     @classmethod
     def of(cls, information: bytes) -> Self:

@@ -83,6 +83,18 @@ class AnyOf:
 
 
 @dataclass(frozen=True, slots=True)
+class AllOf:
+    """Multiple value matching (PS3.4 C.2.2.2.8): each has to accept one of the stored values."""
+
+    tests: "tuple[ValueTest, ...]"
+
+    def accepts(self, stored: Iterable[str]) -> bool:
+        """Tell whether each of the tests accepts one of the values."""
+        values = list(stored)
+        return all(any(map(test.accepts, values)) for test in self.tests)
+
+
+@dataclass(frozen=True, slots=True)
 class Name:
     """Matching of a person name by component group (PS3.5 6.2.1), without regard to case.
 
@@ -179,7 +191,7 @@ class AnyItem:
 
 
 ValueTest = Exact | WildCard | Name | FuzzyName | Within | Number
-Test = ValueTest | AnyOf | DateAndTime | Empty | AnyItem
+Test = ValueTest | AnyOf | AllOf | DateAndTime | Empty | AnyItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +215,8 @@ class Condition:
         if isinstance(self.test, DateAndTime):
             return self.test.accepts(stored, record.get(self.test.time_keyword, ""))
         if self.multiple:
-            return any(self.test.accepts(value.strip()) for value in stored.split("\\"))
+            values = (value.strip() for value in stored.split("\\"))
+            return self.test.accepts(values) if isinstance(self.test, AllOf) else any(map(self.test.accepts, values))
         return self.test.accepts(stored)
 
 
@@ -212,21 +225,24 @@ def matches(conditions: Iterable[Condition], record: Record) -> bool:
     return all(condition.holds(record) for condition in conditions)
 
 
-def make_test(vr: str, text: str, *, multiple: bool = False, extended: Extended = BASELINE) -> Test | None:
+def make_test(
+    vr: str, text: str, *, multiple: bool = False, every: bool = False, extended: Extended = BASELINE
+) -> Test | None:
     """Return the test that a key's value asks for; None when it matches everything (empty, or ``*`` alone).
 
-    ``multiple``: several values are understood by the baseline. Raises ValueError, saying in a few words what is
-    wrong, when the value is none that a key of ``vr`` may have. A sequence has no such value: its test is made of its
-    item's keys.
+    ``multiple``: the key may have several values, any of which is to match, or with ``every`` each of them. A sequence
+    has no such value: its test is made of its item's keys. Raises ValueError, saying in a few words what is wrong,
+    when the value is none that a key of ``vr`` may have.
     """
     text = text.strip(" \0")
     if extended.empty and text == '""':
         return Empty()
-    several = vr == "UI" or ((multiple or extended.multiple) and "\\" in text)
-    tests = [_value_test(vr, value, extended) for value in (_values(text) if several else [text])]
-    if not tests or None in tests:
-        return None
+    tests = [_value_test(vr, value, extended) for value in (_values(text) if multiple or vr == "UI" else [text])]
     known = [test for test in tests if test is not None]
+    if every and len(known) > 1:
+        return AllOf(tuple(known))
+    if len(known) < len(tests) or not known:
+        return None
     if all(isinstance(test, Exact) for test in known):
         return Exact(frozenset().union(*(test.values for test in known if isinstance(test, Exact))))
     return known[0] if len(known) == 1 else AnyOf(tuple(known))

@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Literal
 
-from pydicom.datadict import dictionary_keyword, dictionary_VR
+from pydicom.datadict import dictionary_keyword, dictionary_VM, dictionary_VR
 
 from dicom_node.dicom import charsets, zones
 from dicom_node.dicom.extended import BASELINE, Extended
@@ -124,8 +124,8 @@ class Query:
         return self._descending(self.keywords)
 
     @property
-    def names_one_study(self) -> bool:
-        """Tell whether the records are of one study that the query names, or of a few."""
+    def names_studies(self) -> bool:
+        """Tell whether the query names the study, or the few studies, that its records are of."""
         return any(
             condition.keyword == "StudyInstanceUID" and isinstance(condition.test, Exact)
             for condition in self.conditions
@@ -264,10 +264,21 @@ class _Parser:
             conditions = self._item_conditions(key.keyword, element)
             return Condition(key.keyword, AnyItem(conditions)) if conditions else None
         knows = key.type is not KeyType.UNIQUE and not key.private and not descends(key.keyword, self._level)
-        return self._make_condition(key.keyword, key.vr, element, multiple=key.multiple, unknown_matches=knows)
+        # Multiple value matching is of attributes that may have several; any of a list of UIDs and of Modality matches.
+        every = self._extended.multiple and key.multiple and key.vr != "UI" and dictionary_VM(key.tag) != "1"
+        return self._make_condition(
+            key.keyword, key.vr, element, multiple=key.multiple, every=every, unknown_matches=knows
+        )
 
     def _make_condition(
-        self, keyword: str, vr: str, element: Element, *, multiple: bool = False, unknown_matches: bool = True
+        self,
+        keyword: str,
+        vr: str,
+        element: Element,
+        *,
+        multiple: bool = False,
+        every: bool = False,
+        unknown_matches: bool = True,
     ) -> Condition | None:
         text = self._text(keyword, vr, element.value)
         if vr == "UI" and text.count("\\") >= MOST_UIDS:
@@ -275,7 +286,7 @@ class _Parser:
         if vr != "UI" and len(text) > LONGEST_VALUE:
             raise InvalidQueryError(f"{keyword} is longer than {LONGEST_VALUE} characters")
         try:
-            test = make_test(vr, text, multiple=multiple, extended=self._extended)
+            test = make_test(vr, text, multiple=multiple, every=every, extended=self._extended)
         except ValueError as error:
             raise InvalidQueryError(f"{keyword} {error}") from None
         if test is not None and self._zone is not None and keyword in zones.ADJUSTED:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from dicom_node.dicom.matching import AnyOf, DateAndTime, Test, Within, moment_of
+from dicom_node.dicom.matching import DateAndTime, Test, Within, moment_of
 from dicom_node.dicom.spans import Span, span
 
 TIME_OF = {
@@ -68,8 +68,6 @@ def needed_for(keywords: frozenset[str]) -> frozenset[str]:
 def in_zone(test: Test, zone: timedelta) -> Test:
     """Return the test of a key that is asked in ``zone``, for stored values that are brought to it."""
     match test:
-        case AnyOf(tests):
-            return AnyOf(tuple(_within(each, zone) if isinstance(each, Within) else each for each in tests))
         case Within():
             return _within(test, zone)
         case DateAndTime():

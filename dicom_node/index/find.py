@@ -76,7 +76,7 @@ def find_pages(
     page. Raises DatabaseError.
     """
     finder = _PatientFinder(query) if query.level is Level.PATIENT else _Finder(query, countdown, home)
-    is_led = query.level <= Level.STUDY or not query.names_one_study
+    is_led = query.level <= Level.STUDY or not query.names_studies
     after: Row | None = None
     way: Way | ByWords | None = None
     while True:
@@ -178,7 +178,7 @@ class _Finder:
         clauses = [*self._filters]
         if way is not None:
             clauses.append(way.among(f"{self._table}.study_uid"))
-        elif self._query.level is Level.STUDY:  # below it a query names one study, whose instances are looked at anyway
+        elif not self._query.names_studies:  # of studies that are named, the instances are looked at anyway
             clauses += self._has_instances()
         key = ", ".join(self._key)
         if after is not None:
@@ -189,13 +189,14 @@ class _Finder:
         return select(columns, tables, where, f"ORDER BY {key} LIMIT ?", size)
 
     def _has_instances(self) -> list[Clause]:
-        """Ask for studies with an instance below that the conditions on instances may accept."""
+        """Ask for studies or series with an instance below that the conditions on instances may accept."""
         below = narrow(self._query.instance_conditions, self._query.level, self._countdown)
         if not below:
             return []
         keywords = frozenset(condition.keyword for condition in self._query.instance_conditions)
         tables = join_above(instance, keywords, self._query.level)
-        where = both([Clause("instance.study_uid = study.study_uid"), *below])
+        its_own = [Clause(f"instance.{name} = {self._table}.{name}") for name in _KEYS[self._query.level]]
+        where = both([*its_own, *below])
         found = select("1", tables, where)
         return [Clause(f"EXISTS ({found.text})", found.values)]
 

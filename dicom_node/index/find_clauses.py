@@ -19,7 +19,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Date, Table
 
 from dicom_node.dicom.keys import BY_KEYWORD, Level
-from dicom_node.dicom.matching import AnyOf, Condition, DateAndTime, Empty, Exact, Name, Number, Test, WildCard, Within
+from dicom_node.dicom.matching import (
+    AllOf,
+    AnyOf,
+    Condition,
+    DateAndTime,
+    Empty,
+    Exact,
+    Name,
+    Number,
+    Test,
+    WildCard,
+    Within,
+)
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.tables import PlainText, exam, instance, series, storable, study
 
@@ -181,6 +193,10 @@ def _clause(name: str, test: Test, *, multiple: bool, as_dates: bool) -> Clause 
             return between(name, test, as_dates=as_dates)
         case DateAndTime(days=days):
             return between(name, days, as_dates=as_dates)
+        case AllOf(tests) if len(tests) <= _MOST_ALTERNATIVES:
+            return both(
+                [clause for each in tests if (clause := _clause(name, each, multiple=multiple, as_dates=as_dates))]
+            )
         case AnyOf(tests) if len(tests) <= _MOST_ALTERNATIVES:
             clauses = [_clause(name, each, multiple=multiple, as_dates=as_dates) for each in tests]
             return either([clause for clause in clauses if clause is not None]) if None not in clauses else None

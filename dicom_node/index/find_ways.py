@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dicom_node.dicom.fuzzy import FuzzyName, Word, is_mistyped, sound_of
 from dicom_node.dicom.keys import Level
-from dicom_node.dicom.matching import AnyOf, Condition, DateAndTime, Empty, Exact, Name, Number, Test, WildCard, Within
+from dicom_node.dicom.matching import Condition, DateAndTime, Empty, Exact, Name, Number, Test, WildCard, Within
 from dicom_node.dicom.query import Query
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.find_clauses import (
@@ -236,7 +236,4 @@ def _indexed(name: str, test: Test) -> Clause | None:
             return between(name, days, as_dates=False)
         case Empty() if name != "instance.acquisition_day":
             return Clause(f"{name} = ''")
-        case AnyOf(tests):
-            clauses = [_indexed(name, each) for each in tests]
-            return None if None in clauses else either([clause for clause in clauses if clause is not None])
     return None

@@ -73,7 +73,6 @@ EXTENDED: list[tuple[Extended, str, dict[str, str]]] = [
     (Extended(date_time=True), "STUDY", {"StudyDate": "20260101-20260102", "StudyTime": "10-09"}),
     (Extended(zone=True), "STUDY", {"StudyDate": "20260101-20260102", "TimezoneOffsetFromUTC": "+0100"}),
     (Extended(empty=True), "STUDY", {"PatientID": '""'}),
-    (Extended(multiple=True), "STUDY", {"AccessionNumber": "A77*\\A78*"}),
 ]
 """What extended negotiation adds: what is negotiated, the level, and the keys."""
 

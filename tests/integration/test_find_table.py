@@ -272,11 +272,18 @@ CASES: dict[str, Case] = {
     "empty value: date": (STUDY, "STUDY", (EMPTY,), {"StudyDate": '""'}),
     "empty value: patient id": (STUDY, "STUDY", (EMPTY,), {"PatientID": '""'}),
     "empty value: unit": (STUDY, "STUDY", (EMPTY,), {"UnitID": '""'}),
-    "several values: accession numbers": (STUDY, "STUDY", (MULTIPLE,), {"AccessionNumber": "A-1\\B*"}),
-    "several values: names": (STUDY, "STUDY", (MULTIPLE,), {"PatientName": "SMITH*\\*太郎*"}),
-    "several values: dates": (STUDY, "STUDY", (MULTIPLE,), {"StudyDate": f"{MAY_4}\\{OCTOBER}-"}),
-    "several values: fuzzy names": (STUDY, "STUDY", (FUZZY, MULTIPLE), {"PatientName": "schmit\\Jonson"}),
-    "several values: series numbers": (STUDY, "SERIES", (RELATIONAL, MULTIPLE), {"SeriesNumber": "2\\3"}),
+    "several values: each modality": (STUDY, "STUDY", (MULTIPLE,), {"ModalitiesInStudy": "SR\\MG"}),
+    "several values: of which one is nowhere": (STUDY, "STUDY", (MULTIPLE,), {"ModalitiesInStudy": "MG\\PT"}),
+    "several values: one modality": (STUDY, "STUDY", (MULTIPLE,), {"ModalitiesInStudy": "DX"}),
+    "several values: of the image type": (
+        STUDY, "IMAGE", (RELATIONAL, MULTIPLE), {"ImageType": "STEREO_MINUS\\ORIGINAL"}
+    ),
+    "several values: of an image type that no image has": (
+        STUDY, "IMAGE", (RELATIONAL, MULTIPLE), {"ImageType": "STEREO_MINUS\\DERIVED"}
+    ),
+    "several values: any modality of an image": (STUDY, "STUDY", (MULTIPLE,), {"Modality": "SR\\DX"}),
+    "several values: any of the UIDs": (STUDY, "STUDY", (MULTIPLE,), {"StudyInstanceUID": "1.2.3\\1.2.4"}),
+    "several values: not of an attribute with one": (STUDY, "STUDY", (MULTIPLE,), {"AccessionNumber": "A\\1"}),
 }  # fmt: skip
 
 
