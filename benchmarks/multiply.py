@@ -18,7 +18,7 @@ from typing import Any, Self
 from benchmarks.population import MARK
 from dicom_node.index.exams import exam_id
 
-_TABLES = ("study", "series", "exam", "instance")
+_TABLES = ("study", "name_word", "series", "exam", "instance")
 _DATES = frozenset(
     {"study_date", "series_date", "acquisition_date", "content_date", "acquisition_day", "day"}
 )  # as DICOM text, or as the database keeps days

@@ -39,6 +39,7 @@ class Reception:
             registry=lambda: self._site.registry,
             policy=lambda: self._site.rules.policy,
             today=lambda: self._site.day(self._now()),
+            zone=lambda: self._site.zone,
             limits=FindLimits(matches=settings.node.limits.max_matches),
         )
         self._wire = Wire(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from ipaddress import ip_network
 from typing import Any
@@ -15,6 +15,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.accreditation.policies import load_policies
 from dicom_node.accreditation.units import Registry, Unit, UnitKind
+from dicom_node.dicom.extended import BASELINE, Extended
 from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.dicom.query import Query, Root, parse_query
@@ -32,6 +33,8 @@ from dicom_node.services.find import FindLimits, FindService
 from tests.factories import encode
 
 TODAY = date(2026, 11, 23)
+HOME = timezone(timedelta(hours=-5))
+"""The facility's zone."""
 
 UNITS = {
     unit_id: Unit(
@@ -74,10 +77,10 @@ def identifier(level: str, *, block: int = 0x10, **keys: Any) -> Dataset:
     return ds
 
 
-def ask(level: str, root: Root = Root.STUDY, **keys: Any) -> Query:
+def ask(level: str, root: Root = Root.STUDY, *, extended: Extended = BASELINE, **keys: Any) -> Query:
     """Return the query that an identifier asks."""
     data = encode(identifier(level, **keys), ImplicitVRLittleEndian)
-    return parse_query(data, encoding_of(ImplicitVRLittleEndian), root)
+    return parse_query(data, encoding_of(ImplicitVRLittleEndian), root, extended)
 
 
 def make_service(index: Index, **options: Any) -> FindService:
@@ -86,7 +89,12 @@ def make_service(index: Index, **options: Any) -> FindService:
     limits = FindLimits(**options)
     registry = Registry(units=UNITS)
     return FindService(
-        index=index, registry=lambda: registry, policy=lambda: policy, today=lambda: TODAY, limits=limits
+        index=index,
+        registry=lambda: registry,
+        policy=lambda: policy,
+        today=lambda: TODAY,
+        zone=lambda: HOME,
+        limits=limits,
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from dicom_node.dicom.facts import Provenance
 from dicom_node.index.engine import Index
-from dicom_node.index.tables import conflict, decision, exam, instance, rejection, release, series, study
+from dicom_node.index.tables import conflict, decision, exam, instance, name_word, rejection, release, series, study
 from dicom_node.services.ingest import Received, Stored, ingest_instance
 from dicom_node.settings import load_settings
 from dicom_node.site import Site, Stores, open_stores
@@ -83,7 +83,7 @@ level = "warning"
 """
 """Three units, an attachment that two of them share, a rule, a peer; mails go to the folder ``outbox``."""
 
-DERIVED = (study, series, instance, exam, rejection, conflict)
+DERIVED = (study, name_word, series, instance, exam, rejection, conflict)
 """What a rebuild makes anew."""
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dicom_node.dicom import charsets
+from dicom_node.dicom import charsets, zones
 from dicom_node.dicom.charsets import CharacterSets
 from dicom_node.dicom.identifiers import Encoding, element_head, has_short_length, write_element, write_sequence
 from dicom_node.dicom.keys import PRIVATE_CREATOR, PRIVATE_GROUP
@@ -38,6 +38,10 @@ _ALWAYS = (
     Asked(0x00080054, "AE", "RetrieveAETitle"),
     Asked(0x00080056, "CS", "InstanceAvailability"),
 )
+
+
+_ZONE = Asked(0x00080201, "SH", "TimezoneOffsetFromUTC")
+"""In the answers to a query that names one, if that was negotiated (PS3.4 C.4.1.1.3.2)."""
 
 
 class _Piece(NamedTuple):
@@ -79,6 +83,7 @@ class AnswerEncoder:
             encoding,
             level=query.level.name,
             retrieve_ae=retrieve_ae,
+            zone=None if query.zone is None else zones.offset_text(query.zone),
         )
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
@@ -152,17 +157,21 @@ def _layouts(
     *,
     level: str,
     retrieve_ae: str,
+    zone: str | None,
 ) -> tuple[_Layout, ...]:
     """Return the layouts of the answers, in the order in which their character sets are to be tried."""
     elements = [*asked, *_ALWAYS]
     if any(element.tag >> 16 == PRIVATE_GROUP for element in asked):
         elements.append(Asked(PRIVATE_GROUP << 16 | private_block, "LO", "PrivateCreator"))
+    if zone is not None:
+        elements.append(_ZONE)
     elements.sort(key=lambda element: element.tag)
     fixed = {
         "QueryRetrieveLevel": level,
         "RetrieveAETitle": retrieve_ae,
         "InstanceAvailability": "ONLINE",
         "PrivateCreator": PRIVATE_CREATOR,
+        "TimezoneOffsetFromUTC": zone or "",
     }
     sets = {name: charsets.character_sets(name) for name in (character_set, charsets.LATIN_1, charsets.UTF_8)}
     return tuple(

@@ -9,6 +9,7 @@ decoded text without padding. What the standard leaves open is decided here:
 - A key with several values, of an attribute that may have several (and of Modality), matches when any of them does.
 - A time covers what it says: a key of 1030 matches every time in that minute.
 - Integer strings are compared as numbers.
+- Of a date and a time that are compared as one range (C.2.2.2.5.4), a date whose time is not known is its whole day.
 """
 
 import json
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from dicom_node.dicom.extended import BASELINE, Extended
+from dicom_node.dicom.fuzzy import FuzzyName, fuzzy_test
 from dicom_node.dicom.spans import Span, span, split_range
 
 WILD_CARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
@@ -29,6 +32,7 @@ SPAN_VRS = frozenset({"DA", "TM", "DT"})
 
 NUMBER_VRS = frozenset({"IS", "US", "UL", "SS", "SL"})
 
+_ONE_TEXT_VRS = frozenset({"LT", "ST", "UR", "UT"})  # in these a backslash never separates values (PS3.5 6.4)
 _INTEGER = re.compile(r" *[+-]?[0-9]{1,20} *")
 
 Record = Mapping[str, Any]
@@ -69,13 +73,25 @@ class WildCard:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Several wild card values: one has to accept."""
+    """Several values: one has to accept."""
 
-    tests: tuple[Exact | WildCard, ...]
+    tests: "tuple[ValueTest, ...]"
 
     def accepts(self, stored: str) -> bool:
         """Tell whether one of the tests accepts ``stored``."""
         return any(test.accepts(stored) for test in self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Multiple value matching (PS3.4 C.2.2.2.8): each has to accept one of the stored values."""
+
+    tests: "tuple[ValueTest, ...]"
+
+    def accepts(self, stored: Iterable[str]) -> bool:
+        """Tell whether each of the tests accepts one of the values."""
+        values = list(stored)
+        return all(any(map(test.accepts, values)) for test in self.tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,8 @@ class Within:
     vr: str
     low: Span | None
     high: Span | None
+    days_around: int = 0
+    """Days by which a stored value may lie outside before it is brought to the zone of the request."""
 
     def accepts(self, stored: str) -> bool:
         """Tell whether the moment at which ``stored`` begins lies in the range; what is no ``vr`` value does not."""
@@ -112,6 +130,42 @@ class Within:
         return (self.low is None or _is_at_or_after(moment, self.low)) and (
             self.high is None or _is_at_or_before(moment, self.high)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DateAndTime:
+    """Range matching of a date and its time as one moment, both ends included; an open end is None."""
+
+    time_keyword: str
+    days: Within
+    """The range of the date alone."""
+    low: datetime | None
+    high: datetime | None
+
+    def accepts(self, stored: str, time: str = "") -> bool:
+        """Tell whether the moment lies in the range: of a date alone, whether some moment of the day does."""
+        try:
+            day = span("DA", stored)
+            first, last = day.first, day.last
+            if time:
+                first = last = moment_of(day, span("TM", time).first)
+        except ValueError:
+            return False
+        return (self.low is None or self.low <= last) and (self.high is None or first <= self.high)
+
+
+def moment_of(day: Span, time: datetime) -> datetime:
+    """Return the moment at which it is so late, by the time of day that ``time`` has, on the day of ``day``."""
+    return datetime.combine(day.first.date(), time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Empty value matching (PS3.4 C.2.2.2.7): what has a value is not accepted."""
+
+    def accepts(self, stored: str) -> bool:
+        """Tell whether the value is empty."""
+        return not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +190,8 @@ class AnyItem:
         return any(matches(self.conditions, item) for item in items_of(stored))
 
 
-Test = Exact | WildCard | AnyOf | Name | Within | Number | AnyItem
+ValueTest = Exact | WildCard | Name | FuzzyName | Within | Number
+Test = ValueTest | AnyOf | AllOf | DateAndTime | Empty | AnyItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +208,15 @@ class Condition:
     def holds(self, record: Record) -> bool:
         """Tell whether the record satisfies the condition."""
         stored = record.get(self.keyword, "")
+        if isinstance(self.test, Empty):
+            return self.test.accepts(stored)
         if not stored:
             return self.unknown_matches
+        if isinstance(self.test, DateAndTime):
+            return self.test.accepts(stored, record.get(self.test.time_keyword, ""))
         if self.multiple:
-            return any(self.test.accepts(value.strip()) for value in stored.split("\\"))
+            values = (value.strip() for value in stored.split("\\"))
+            return self.test.accepts(values) if isinstance(self.test, AllOf) else any(map(self.test.accepts, values))
         return self.test.accepts(stored)
 
 
@@ -165,13 +225,30 @@ def matches(conditions: Iterable[Condition], record: Record) -> bool:
     return all(condition.holds(record) for condition in conditions)
 
 
-def make_test(vr: str, text: str, *, multiple: bool = False) -> Test | None:
+def make_test(
+    vr: str, text: str, *, multiple: bool = False, every: bool = False, extended: Extended = BASELINE
+) -> Test | None:
     """Return the test that a key's value asks for; None when it matches everything (empty, or ``*`` alone).
 
-    Raises ValueError, saying in a few words what is wrong, when the value is none that a key of ``vr`` may have. A
-    sequence has no such value: its test is made of its item's keys.
+    ``multiple``: the key may have several values, any of which is to match, or with ``every`` each of them. A sequence
+    has no such value: its test is made of its item's keys. Raises ValueError, saying in a few words what is wrong,
+    when the value is none that a key of ``vr`` may have.
     """
     text = text.strip(" \0")
+    if extended.empty and text == '""':
+        return Empty()
+    tests = [_value_test(vr, value, extended) for value in (_values(text) if multiple or vr == "UI" else [text])]
+    known = [test for test in tests if test is not None]
+    if every and len(known) > 1:
+        return AllOf(tuple(known))
+    if len(known) < len(tests) or not known:
+        return None
+    if all(isinstance(test, Exact) for test in known):
+        return Exact(frozenset().union(*(test.values for test in known if isinstance(test, Exact))))
+    return known[0] if len(known) == 1 else AnyOf(tuple(known))
+
+
+def _value_test(vr: str, text: str, extended: Extended) -> ValueTest | None:
     if not text or set(text) == {"*"}:
         return None
     if vr in SPAN_VRS:
@@ -180,16 +257,11 @@ def make_test(vr: str, text: str, *, multiple: bool = False) -> Test | None:
         if _INTEGER.fullmatch(text) is None:
             raise ValueError("is not a whole number")
         return Number(int(text))
-    if vr == "UI":
-        if "*" in text or "?" in text:
-            raise ValueError("is a UID and takes no wild card")
-        return Exact(frozenset(_values(text)))
+    if vr == "UI" and ("*" in text or "?" in text):
+        raise ValueError("is a UID and takes no wild card")
     if vr == "PN":
-        return _name_test(text)
-    tests = [_text_test(vr, value) for value in (_values(text) if multiple else [text])]
-    if any(isinstance(test, WildCard) for test in tests):
-        return tests[0] if len(tests) == 1 else AnyOf(tuple(tests))
-    return Exact(frozenset().union(*(test.values for test in tests if isinstance(test, Exact))))
+        return (fuzzy_test(text) if extended.fuzzy else None) or _name_test(text)
+    return _text_test(vr, text)
 
 
 def _values(text: str) -> list[str]:
@@ -197,19 +269,45 @@ def _values(text: str) -> list[str]:
 
 
 def _text_test(vr: str, value: str) -> Exact | WildCard:
+    if "\\" in value and vr not in _ONE_TEXT_VRS:  # stored values are without padding each
+        value = "\\".join(part.strip(" ") for part in value.split("\\"))
     if vr in WILD_CARD_VRS and ("*" in value or "?" in value):
         return WildCard(value)
     return Exact(frozenset({value}))
 
 
 def _range_test(vr: str, text: str) -> Within:
+    low, high = _ends(vr, text)
+    if low is not None and high is not None and not _is_at_or_before(low, high):
+        raise ValueError("ends before it begins")
+    return Within(vr, low, high)
+
+
+def _ends(vr: str, text: str) -> tuple[Span | None, Span | None]:
     try:
         low, high = (span(vr, end) if end else None for end in split_range(vr, text))
     except ValueError:
         raise ValueError(f"is no {vr} value or range") from None
-    if low is not None and high is not None and not _is_at_or_before(low, high):
+    return low, high
+
+
+def date_and_time(date: str, time: str, time_keyword: str) -> DateAndTime | None:
+    """Return the test for a date and its time; None when they are not both ranges of one form (PS3.4 C.2.2.2.5.4).
+
+    Raises ValueError, saying in a few words what is wrong, when one of them is no range or the end comes too early.
+    """
+    if "-" not in date or "-" not in time:
+        return None
+    days, times = _ends("DA", date), _ends("TM", time)
+    if [end is None for end in days] != [end is None for end in times]:
+        return None
+    low, high = (
+        None if day is None or clock is None else moment_of(day, clock.last if is_end else clock.first)
+        for is_end, day, clock in zip((False, True), days, times, strict=True)
+    )
+    if low is not None and high is not None and high < low:
         raise ValueError("ends before it begins")
-    return Within(vr, low, high)
+    return DateAndTime(time_keyword, Within("DA", *days), low, high)
 
 
 def _is_at_or_after(moment: Span, low: Span) -> bool:

@@ -1,7 +1,7 @@
 """A C-FIND request identifier, read and checked: what is asked at which level, and what is to be returned.
 
-PS3.4 C.4.1 (C-FIND), C.6.1 and C.6.2 (the Patient Root and Study Root models), C.2.2 (keys). Hierarchical queries only:
-above the level of the query every unique key is given with one value; relational queries need extended negotiation.
+PS3.4 C.4.1 (C-FIND), C.6.1 and C.6.2 (the Patient Root and Study Root models), C.2.2 (keys). Above the level of the
+query every unique key is given with one value, unless relational queries were negotiated (``dicom.extended``).
 
 What the standard leaves open is decided here:
 
@@ -14,15 +14,18 @@ What the standard leaves open is decided here:
 """
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Literal
 
-from pydicom.datadict import dictionary_keyword, dictionary_VR
+from pydicom.datadict import dictionary_keyword, dictionary_VM, dictionary_VR
 
-from dicom_node.dicom import charsets
+from dicom_node.dicom import charsets, zones
+from dicom_node.dicom.extended import BASELINE, Extended
 from dicom_node.dicom.identifiers import Element, Encoding, read_elements
 from dicom_node.dicom.keys import (
     BY_KEYWORD,
@@ -35,7 +38,7 @@ from dicom_node.dicom.keys import (
     KeyType,
     Level,
 )
-from dicom_node.dicom.matching import AnyItem, Condition, Exact, make_test
+from dicom_node.dicom.matching import AnyItem, Condition, Exact, date_and_time, make_test
 from dicom_node.errors import InvalidQueryError
 
 LONGEST_VALUE = 1024
@@ -47,14 +50,14 @@ MOST_UIDS = 1000
 CHARACTER_SET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """The value representations that Specific Character Set rules (PS3.5 6.1.2.3)."""
 
-_CHARACTER_SET, _LEVEL = 0x00080005, 0x00080052
+_CHARACTER_SET, _LEVEL, _ZONE = 0x00080005, 0x00080052, 0x00080201
 _NO_KEYS = frozenset(
     {
         _CHARACTER_SET,
         _LEVEL,
         0x00080054,  # Retrieve AE Title and
         0x00080056,  # Instance Availability: in every answer, and the same in each
-        0x00080201,  # Timezone Offset From UTC: of no effect unless negotiated (PS3.4 C.4.1.1.3.1)
+        _ZONE,  # of no effect unless negotiated (PS3.4 C.4.1.1.3.1)
     }
 )
 
@@ -102,17 +105,31 @@ class Query:
     character_set: str
     """Specific Character Set of the request, several values joined by a backslash; "" when it named none."""
     has_unsupported_keys: bool
+    zone: timedelta | None = None
+    """The offset from UTC in which dates and times are asked and answered; None for as they are stored."""
 
     @cached_property
     def keywords(self) -> frozenset[str]:
-        """Every keyword that the query matches or returns."""
+        """Every keyword that the query matches or returns, and what is needed to bring those to its zone."""
         conditions = (*self.conditions, *self.instance_conditions)
-        return frozenset(asked.keyword for asked in self.asked) | {condition.keyword for condition in conditions}
+        keywords = frozenset(asked.keyword for asked in self.asked) | {condition.keyword for condition in conditions}
+        return keywords if self.zone is None else keywords | zones.needed_for(keywords - self._descending(keywords))
+
+    def _descending(self, keywords: frozenset[str]) -> frozenset[str]:
+        return frozenset(keyword for keyword in keywords if descends(keyword, self.level))
 
     @cached_property
     def descending(self) -> frozenset[str]:
         """The keywords among them that belong to instances below the level."""
-        return frozenset(keyword for keyword in self.keywords if descends(keyword, self.level))
+        return self._descending(self.keywords)
+
+    @property
+    def names_studies(self) -> bool:
+        """Tell whether the query names the study, or the few studies, that its records are of."""
+        return any(
+            condition.keyword == "StudyInstanceUID" and isinstance(condition.test, Exact)
+            for condition in self.conditions
+        )
 
 
 _asked = lru_cache(maxsize=512)(Asked)  # most queries ask for the same
@@ -124,11 +141,14 @@ def descends(keyword: str, level: Level) -> bool:
     return keyword in DESCENDING_KEYWORDS and BY_KEYWORD[keyword].level > level in {Level.STUDY, Level.SERIES}
 
 
-def parse_query(identifier: bytes, encoding: Encoding, root: Root) -> Query:
-    """Read a request identifier. Raises InvalidQueryError, in a sentence without values, when it breaks a rule."""
+def parse_query(identifier: bytes, encoding: Encoding, root: Root, extended: Extended = BASELINE) -> Query:
+    """Read a request identifier by what was negotiated.
+
+    Raises InvalidQueryError, in a sentence without values, when it breaks a rule.
+    """
     elements = {element.tag: element for element in read_elements(identifier, encoding)}
     level = _level(elements.get(_LEVEL), root)
-    return _Parser(elements, encoding, level, root).parse()
+    return _Parser(elements, encoding, level, root, extended).parse()
 
 
 def _level(element: Element | None, root: Root) -> Level:
@@ -144,8 +164,11 @@ def _level(element: Element | None, root: Root) -> Level:
 
 
 class _Parser:
-    def __init__(self, elements: dict[int, Element], encoding: Encoding, level: Level, root: Root) -> None:
+    def __init__(
+        self, elements: dict[int, Element], encoding: Encoding, level: Level, root: Root, extended: Extended
+    ) -> None:
         self._elements = elements
+        self._extended = extended
         self._byte_order: Literal["little", "big"] = "little" if encoding.little_endian else "big"
         self._level = level
         self._root = root
@@ -153,12 +176,15 @@ class _Parser:
         named = elements[_CHARACTER_SET].value if _CHARACTER_SET in elements else b""
         self._character_set = named.decode("ascii", "replace").strip(" \0")
         self._sets = _character_sets(self._character_set)
+        self._zone = self._asked_zone() if extended.zone else None
 
     def parse(self) -> Query:
         conditions: list[Condition] = []
         instance_conditions: list[Condition] = []
         asked: list[Asked] = []
         unsupported = False
+        combined = {condition.keyword: condition for condition in self._combined()}
+        in_combined = {*combined, *(zones.TIME_OF[date] for date in combined)}
         for tag, element in sorted(self._elements.items(), key=itemgetter(0)):
             if tag in _NO_KEYS or self._is_creator(tag):
                 continue
@@ -169,10 +195,13 @@ class _Parser:
                 unsupported = True
                 continue
             asked.append(_asked(tag, key.vr, key.keyword, self._asked_items(element)))
-            condition = self._condition(key, element) if element.value or element.items else None
+            condition = combined.get(key.keyword)
+            if key.keyword not in in_combined and (element.value or element.items):
+                condition = self._condition(key, element)
             if condition is not None:
                 (instance_conditions if descends(key.keyword, self._level) else conditions).append(condition)
-        self._check_hierarchy(conditions)
+        if not self._extended.relational:
+            self._check_hierarchy(conditions)
         return Query(
             level=self._level,
             conditions=tuple(conditions),
@@ -181,6 +210,7 @@ class _Parser:
             private_block=self._block,
             character_set=self._character_set,
             has_unsupported_keys=unsupported,
+            zone=self._zone,
         )
 
     def _private_block(self) -> int:
@@ -204,15 +234,51 @@ class _Parser:
             return self._level is Level.PATIENT
         return key.level <= self._level or descends(key.keyword, self._level)
 
+    def _asked_zone(self) -> timedelta | None:
+        element = self._elements.get(_ZONE)
+        text = "" if element is None else element.value.decode("ascii", "replace").strip(" \0")
+        try:
+            return zones.offset(text) if text else None
+        except ValueError:
+            raise InvalidQueryError("TimezoneOffsetFromUTC is no offset from UTC") from None
+
+    def _combined(self) -> Iterator[Condition]:
+        """Yield the conditions on dates that are compared together with their times."""
+        if not self._extended.date_time:
+            return
+        for date, time in zones.TIME_OF.items():
+            keys = BY_KEYWORD[date], BY_KEYWORD[time]
+            elements = [self._elements.get(key.tag) for key in keys]
+            if descends(date, self._level) or not all(self._is_answered(key) for key in keys) or None in elements:
+                continue
+            first, second = (element.value.decode("ascii", "replace") for element in elements if element is not None)
+            try:
+                test = date_and_time(first, second, time)
+            except ValueError as error:
+                raise InvalidQueryError(f"{date} {error}") from None
+            if test is not None:
+                yield Condition(date, test if self._zone is None else zones.in_zone(test, self._zone))
+
     def _condition(self, key: Key, element: Element) -> Condition | None:
         if key.vr == "SQ":
             conditions = self._item_conditions(key.keyword, element)
             return Condition(key.keyword, AnyItem(conditions)) if conditions else None
         knows = key.type is not KeyType.UNIQUE and not key.private and not descends(key.keyword, self._level)
-        return self._make_condition(key.keyword, key.vr, element, multiple=key.multiple, unknown_matches=knows)
+        # Multiple value matching is of attributes that may have several; any of a list of UIDs and of Modality matches.
+        every = self._extended.multiple and key.multiple and key.vr != "UI" and dictionary_VM(key.tag) != "1"
+        return self._make_condition(
+            key.keyword, key.vr, element, multiple=key.multiple, every=every, unknown_matches=knows
+        )
 
     def _make_condition(
-        self, keyword: str, vr: str, element: Element, *, multiple: bool = False, unknown_matches: bool = True
+        self,
+        keyword: str,
+        vr: str,
+        element: Element,
+        *,
+        multiple: bool = False,
+        every: bool = False,
+        unknown_matches: bool = True,
     ) -> Condition | None:
         text = self._text(keyword, vr, element.value)
         if vr == "UI" and text.count("\\") >= MOST_UIDS:
@@ -220,9 +286,11 @@ class _Parser:
         if vr != "UI" and len(text) > LONGEST_VALUE:
             raise InvalidQueryError(f"{keyword} is longer than {LONGEST_VALUE} characters")
         try:
-            test = make_test(vr, text, multiple=multiple)
+            test = make_test(vr, text, multiple=multiple, every=every, extended=self._extended)
         except ValueError as error:
             raise InvalidQueryError(f"{keyword} {error}") from None
+        if test is not None and self._zone is not None and keyword in zones.ADJUSTED:
+            test = zones.in_zone(test, self._zone)
         return None if test is None else Condition(keyword, test, multiple, unknown_matches)
 
     def _text(self, keyword: str, vr: str, value: bytes) -> str:

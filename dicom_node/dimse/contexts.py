@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom m
     Verification,
 )
 
+from dicom_node.dicom import extended
 from dicom_node.dicom.uids import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 
 MESSAGE_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -60,4 +61,4 @@ class ContextTable:
 
     def extended(self, abstract_syntax: str, proposed: bytes) -> bytes:
         """Return what the node grants of the extended negotiation of a SOP class, b"" where it answers nothing."""
-        return bytes(len(proposed)) if abstract_syntax in FIND_MODELS else b""
+        return extended.answer(proposed) if abstract_syntax in FIND_MODELS else b""

@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom m
 )
 
 from dicom_node.dicom.answers import AnswerEncoder
+from dicom_node.dicom.extended import Extended
 from dicom_node.dicom.identifiers import encoding_of
 from dicom_node.dicom.query import Query, Root, parse_query
 from dicom_node.dimse import pdu, status
@@ -63,9 +64,10 @@ class FindScp:
         if context is None or context.sop_class_uid not in _ROOTS:
             raise ProtocolError("a query arrived in a presentation context of something else")
         encoding = encoding_of(context.transfer_syntax_uid)
+        extended = Extended.of(self._link.extended.get(context.sop_class_uid, b""))
 
         def read() -> tuple[Query, AnswerEncoder, Iterator[Page]]:
-            query = parse_query(data_set, encoding, _ROOTS[context.sop_class_uid])
+            query = parse_query(data_set, encoding, _ROOTS[context.sop_class_uid], extended)
             return query, AnswerEncoder(query, encoding, retrieve_ae=self._retrieve_ae), self._find(query)
 
         responses = _Responses(context.sop_class_uid, command.message_id, context_id, self._link.maximum_length)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, literal, null, select, union_all, update
 
 from dicom_node.index.exam_upkeep import ExamKey
-from dicom_node.index.tables import conflict, exam, instance, rejection, series, study
+from dicom_node.index.tables import conflict, exam, instance, name_word, rejection, series, study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def forget_studies(conn: Connection, study_uids: Collection[str]) -> set[ExamKey
     touched = {(row.study_uid, row.unit_id) for row in conn.execute(elsewhere)}
     for table in (rejection, conflict):
         conn.execute(table.delete().where(table.c.sop_instance_uid.in_(gone)))
-    for table in (exam, instance, series, study):
+    for table in (exam, instance, series, name_word, study):
         conn.execute(table.delete().where(table.c.study_uid.in_(study_uids)))
     return touched
 

@@ -3,9 +3,9 @@
 from sqlalchemy import Connection, select
 
 from dicom_node.index.engine import Index
-from dicom_node.index.tables import conflict, exam, instance, rejection, series, standing, study
+from dicom_node.index.tables import conflict, exam, instance, name_word, rejection, series, standing, study
 
-_DERIVED = (standing, exam, rejection, conflict, instance, series, study)
+_DERIVED = (standing, exam, rejection, conflict, instance, series, name_word, study)
 """What the files tell, the rows that refer to others first."""
 
 

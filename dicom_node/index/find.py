@@ -8,14 +8,15 @@ when the query began is seen once.
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Date, Integer
 from sqlalchemy.exc import DBAPIError
 
+from dicom_node.dicom import zones
 from dicom_node.dicom.keys import Level
-from dicom_node.dicom.matching import Exact, matches
+from dicom_node.dicom.matching import matches
 from dicom_node.dicom.query import Query
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
@@ -35,7 +36,7 @@ from dicom_node.index.find_clauses import (
     one_of,
     select,
 )
-from dicom_node.index.find_ways import FEW, Rows, Way, best_way
+from dicom_node.index.find_ways import FEW, ByWords, Rows, Way, best_way
 from dicom_node.index.tables import instance
 
 FIRST_PAGE, LARGEST_PAGE = FEW, 2000
@@ -55,23 +56,32 @@ class Page(NamedTuple):
 
 Row = tuple[Any, ...]
 
-_UIDS = {Level.STUDY: "study_uid", Level.SERIES: "series_uid", Level.IMAGE: "sop_instance_uid"}
+_KEYS = {
+    Level.STUDY: ("study_uid",),
+    Level.SERIES: ("study_uid", "series_uid"),  # the same series may turn up in two studies
+    Level.IMAGE: ("sop_instance_uid",),
+}
+"""The columns that tell the records of a level apart and order them."""
 _PATIENT = (
     "study.patient_id, study.issuer_of_patient_id, study.patient_name, study.patient_birth_date, study.patient_sex"
 )
 
 
-def find_pages(index: Index, query: Query, countdown: Countdown, *, page_size: int = FIRST_PAGE) -> Iterator[Page]:
+def find_pages(
+    index: Index, query: Query, countdown: Countdown, *, home: tzinfo = UTC, page_size: int = FIRST_PAGE
+) -> Iterator[Page]:
     """Yield the records that match, page by page; a page may be empty though others follow.
 
-    Between two pages nothing is open in the index. ``page_size`` is that of the first. Raises DatabaseError.
+    Between two pages nothing is open in the index. ``home`` is the facility's zone, ``page_size`` that of the first
+    page. Raises DatabaseError.
     """
-    finder = _PatientFinder(query) if query.level is Level.PATIENT else _Finder(query, countdown)
+    finder = _PatientFinder(query) if query.level is Level.PATIENT else _Finder(query, countdown, home)
+    is_led = query.level <= Level.STUDY or not query.names_studies
     after: Row | None = None
-    way: Way | None = None
+    way: Way | ByWords | None = None
     while True:
         with index.read() as conn, reading(conn) as rows:
-            if after is None and query.level <= Level.STUDY:
+            if after is None and is_led:
                 way = best_way(query, countdown, rows)
             read = rows(finder.page(way, after, page_size))
             found = finder.records(rows, read)
@@ -150,11 +160,12 @@ def _day(day: date | str | None) -> str:
 class _Finder:
     """Finds studies, series or instances: one record for each row of the level's table."""
 
-    def __init__(self, query: Query, countdown: Countdown) -> None:
+    def __init__(self, query: Query, countdown: Countdown, home: tzinfo) -> None:
         self._query = query
         self._countdown = countdown
+        self._home = home
         self._table = TABLES[query.level].name
-        self._uid = f"{self._table}.{_UIDS[query.level]}"
+        self._key = [f"{self._table}.{name}" for name in _KEYS[query.level]]
         self._below = query.descending
         self._own = query.keywords - self._below
         self._columns = _Columns(self._own, query.level, countdown)
@@ -162,70 +173,68 @@ class _Finder:
         if query.level is Level.STUDY:
             self._filters += modalities_of(query.instance_conditions)
 
-    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
-        """Select up to ``size`` rows that follow ``after``, in the order of their UID."""
+    def page(self, way: Way | ByWords | None, after: Row | None, size: int) -> Clause:
+        """Select up to ``size`` rows that follow ``after``, in the order of their UIDs."""
         clauses = [*self._filters]
         if way is not None:
-            clauses.append(way.among(self._uid))
-        elif self._query.level is Level.STUDY:  # below it a query names one study, whose instances are looked at anyway
+            clauses.append(way.among(f"{self._table}.study_uid"))
+        elif not self._query.names_studies:  # of studies that are named, the instances are looked at anyway
             clauses += self._has_instances()
+        key = ", ".join(self._key)
         if after is not None:
-            clauses.append(Clause(f"{self._uid} > ?", after))
+            clauses.append(Clause(f"({key}) > ({', '.join('?' * len(after))})", after))
         where = both(clauses)
-        columns = ", ".join(filter(None, [self._columns.text, self._uid]))
+        columns = ", ".join(filter(None, [self._columns.text, key]))
         tables = join_above(TABLES[self._query.level], self._own, self._query.level)
-        return select(columns, tables, where, f"ORDER BY {self._uid} LIMIT ?", size)
+        return select(columns, tables, where, f"ORDER BY {key} LIMIT ?", size)
 
     def _has_instances(self) -> list[Clause]:
-        """Ask for studies with an instance below that the conditions on instances may accept."""
+        """Ask for studies or series with an instance below that the conditions on instances may accept."""
         below = narrow(self._query.instance_conditions, self._query.level, self._countdown)
         if not below:
             return []
         keywords = frozenset(condition.keyword for condition in self._query.instance_conditions)
         tables = join_above(instance, keywords, self._query.level)
-        where = both([Clause("instance.study_uid = study.study_uid"), *below])
+        its_own = [Clause(f"instance.{name} = {self._table}.{name}") for name in _KEYS[self._query.level]]
+        where = both([*its_own, *below])
         found = select("1", tables, where)
         return [Clause(f"EXISTS ({found.text})", found.values)]
 
-    @staticmethod
-    def position(row: Row) -> Row:
+    def position(self, row: Row) -> Row:
         """Return where the page that ends with ``row`` ends."""
-        return row[-1:]
+        return row[-len(self._key) :]
 
     def records(self, rows: Rows, page: list[Row]) -> list[FoundRecord]:
         """Return the records of the rows that match."""
         conditions, of_instance = self._query.conditions, self._query.instance_conditions
-        below = self._instances_below(rows, [row[-1] for row in page]) if self._below and page else {}
+        below = self._instances_below(rows, [self.position(row) for row in page]) if self._below and page else {}
+        zone = self._query.zone
         found = []
         for row in page:
             record = self._columns.record(row)
+            if zone is not None:
+                zones.adjust(record, zone, self._home)
             if conditions and not matches(conditions, record):
                 continue
             if self._below:
-                instances = [each for each in below[row[-1]] if matches(of_instance, each)]
+                instances = [each for each in below[self.position(row)] if matches(of_instance, each)]
                 if of_instance and not instances:
                     continue
                 record |= {keyword: _joined(each[keyword] for each in instances) for keyword in self._below}
             found.append(record)
         return found
 
-    def _instances_below(self, rows: Rows, uids: list[str]) -> dict[str, list[FoundRecord]]:
+    def _instances_below(self, rows: Rows, above: list[Row]) -> dict[Row, list[FoundRecord]]:
         """Return, for each study or series, what its instances have in the descending keys, each combination once."""
         columns = _Columns(self._below, self._query.level, self._countdown)
-        uid = f"instance.{_UIDS[self._query.level]}"
-        clauses = [one_of(uid, uids)]
-        if self._query.level is Level.SERIES:
-            # The same series may turn up in two studies; the query names the study.
-            clauses += [
-                one_of("instance.study_uid", sorted(condition.test.values))
-                for condition in self._query.conditions
-                if condition.keyword == "StudyInstanceUID" and isinstance(condition.test, Exact)
-            ]
-        where = both(clauses)
+        key = [f"instance.{name}" for name in _KEYS[self._query.level]]
+        where = both(
+            [one_of(name, sorted(set(values))) for name, values in zip(key, zip(*above, strict=True), strict=True)]
+        )
         tables = join_above(instance, self._below, self._query.level)
         grouped = defaultdict(list)
-        for row in rows(select(f"DISTINCT {columns.text}, {uid}", tables, where)):
-            grouped[row[-1]].append(columns.record(row))
+        for row in rows(select(f"DISTINCT {columns.text}, {', '.join(key)}", tables, where)):
+            grouped[self.position(row)].append(columns.record(row))
         return grouped
 
 
@@ -240,7 +249,7 @@ class _PatientFinder:
         self._filters = narrow(query.conditions, Level.PATIENT, None)
         self._last: Row = ()
 
-    def page(self, way: Way | None, after: Row | None, size: int) -> Clause:
+    def page(self, way: Way | ByWords | None, after: Row | None, size: int) -> Clause:
         """Select up to ``size`` distinct patient-level values that follow ``after``, the Patient ID first."""
         clauses = [*self._filters]
         if way is not None:

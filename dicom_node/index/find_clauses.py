@@ -19,9 +19,21 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Date, Table
 
 from dicom_node.dicom.keys import BY_KEYWORD, Level
-from dicom_node.dicom.matching import Condition, Exact, Name, Number, Test, WildCard, Within
+from dicom_node.dicom.matching import (
+    AllOf,
+    AnyOf,
+    Condition,
+    DateAndTime,
+    Empty,
+    Exact,
+    Name,
+    Number,
+    Test,
+    WildCard,
+    Within,
+)
 from dicom_node.index.countdown import Countdown
-from dicom_node.index.tables import exam, instance, series, storable, study
+from dicom_node.index.tables import PlainText, exam, instance, series, storable, study
 
 TABLES = {Level.STUDY: study, Level.SERIES: series, Level.IMAGE: instance}
 """The table with one row for each record of a level; patients have none."""
@@ -42,6 +54,9 @@ _COMPUTED: dict[str, Column[Any]] = {
     "NumberOfStudyRelatedSeries": study.c.series_count,
     "NumberOfStudyRelatedInstances": study.c.instance_count,
     "NumberOfSeriesRelatedInstances": series.c.instance_count,
+    "StudyOffsetFromUTC": study.c.timezone_offset,
+    "SeriesOffsetFromUTC": series.c.timezone_offset,
+    "InstanceOffsetFromUTC": instance.c.timezone_offset,
 }
 UID_COLUMNS = frozenset({"study_uid", "series_uid", "sop_instance_uid"})
 NAME_COLUMNS = ("name_alphabetic", "name_ideographic", "name_phonetic")
@@ -143,6 +158,8 @@ def modalities_of(conditions: Iterable[Condition]) -> list[Clause]:
 
 def _narrow(condition: Condition, level: Level, countdown: Countdown | None) -> Clause | None:
     keyword, test = condition.keyword, condition.test
+    if keyword in OF_EXAM and isinstance(test, Empty):
+        return None
     if keyword in COUNTING and countdown is not None:
         return counting(test, countdown)
     if keyword == "Portion":
@@ -153,6 +170,8 @@ def _narrow(condition: Condition, level: Level, countdown: Countdown | None) -> 
     name = name_of(column)
     if column.name not in UID_COLUMNS:
         name = "+" + name
+    if isinstance(test, Empty):
+        return Clause(f"{name} = ''") if isinstance(column.type, PlainText) else None
     if isinstance(test, Name):
         clause = _name_clause(test) if keyword == "PatientName" else None
     else:
@@ -172,6 +191,15 @@ def _clause(name: str, test: Test, *, multiple: bool, as_dates: bool) -> Clause 
             return _like(name, "" if multiple else test.prefix, test.longest_literal)
         case Within("DA"):
             return between(name, test, as_dates=as_dates)
+        case DateAndTime(days=days):
+            return between(name, days, as_dates=as_dates)
+        case AllOf(tests) if len(tests) <= _MOST_ALTERNATIVES:
+            return both(
+                [clause for each in tests if (clause := _clause(name, each, multiple=multiple, as_dates=as_dates))]
+            )
+        case AnyOf(tests) if len(tests) <= _MOST_ALTERNATIVES:
+            clauses = [_clause(name, each, multiple=multiple, as_dates=as_dates) for each in tests]
+            return either([clause for clause in clauses if clause is not None]) if None not in clauses else None
     return None
 
 
@@ -227,9 +255,11 @@ def _escaped(literal: str) -> str:
 def between(name: str, days: Within, *, as_dates: bool) -> Clause:
     """Compare days as dates, or as text where the column has the text of DA."""
     clauses = []
-    for end, comparison in ((days.low, ">="), (days.high, "<=")):
-        if end is not None:
-            day = end.first.date().isoformat()
+    for end, comparison, around in ((days.low, ">=", -days.days_around), (days.high, "<=", days.days_around)):
+        with contextlib.suppress(OverflowError):  # the calendar's own end is none here
+            if end is None:
+                continue
+            day = (end.first.date() + timedelta(days=around)).isoformat()
             clauses.append(Clause(f"{name} {comparison} ?", (day if as_dates else day.replace("-", ""),)))
     return both(clauses)
 

@@ -1,12 +1,15 @@
-"""Rows of studies and series that get more instances: each as it is and as it will be, written together."""
+"""Rows of studies and series that get more instances: each as it is and as it will be, written together.
 
-from collections.abc import Iterable, Sequence
+The words of the patient's name belong to the row of the study.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Table, and_, bindparam
 
 from dicom_node.index.prepared import Cursor, Prepared
-from dicom_node.index.rows import Row
-from dicom_node.index.tables import series, study
+from dicom_node.index.rows import Row, word_rows
+from dicom_node.index.tables import name_word, series, study
 
 Merged = tuple[Row | None, Row]
 """A row of the database, None when there is none, and the row that takes its place: what is held of it, or all."""
@@ -38,5 +41,16 @@ class _Writes:
         self._update.write(cursor, seldom)
 
 
-STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at", "flags"])
+_STUDIES = _Writes(study, ["modalities", "sop_classes", "series_count", "instance_count", "last_received_at", "flags"])
 SERIES = _Writes(series, ["instance_count"])
+
+_INSERT_WORD = Prepared(name_word.insert())
+_DELETE_WORDS = Prepared(name_word.delete().where(name_word.c.study_uid == bindparam("study_uid")))
+
+
+def save_studies(cursor: Cursor, merged: Collection[Merged]) -> None:
+    """Write rows of studies, and the words of the names that are new."""
+    _STUDIES.save(cursor, merged)
+    named = [(saved, row) for saved, row in merged if saved is None or saved["patient_name"] != row["patient_name"]]
+    _DELETE_WORDS.write(cursor, [row for saved, row in named if saved is not None])
+    _INSERT_WORD.write(cursor, [word for _, row in named for word in word_rows(row)])

@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Connection, Date, Dialect, Insert, Select, Update
+from sqlalchemy import JSON, Boolean, Connection, Date, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -91,7 +91,9 @@ class Prepared:
     Its values are named as its ``bindparam`` are, and as the columns that it writes.
     """
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update, columns: Sequence[str] = ()) -> None:
+    def __init__(
+        self, statement: Select[*tuple[Any, ...]] | Insert | Update | Delete, columns: Sequence[str] = ()
+    ) -> None:
         """Take a statement; ``columns`` are those that it writes, all of them for an INSERT without any."""
         self._statement = statement
         self._columns = list(columns) or None
@@ -112,7 +114,7 @@ class Prepared:
         return found
 
     def write(self, cursor: Cursor, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run an INSERT or UPDATE once for each of ``rows``."""
+        """Run an INSERT, UPDATE or DELETE once for each of ``rows``."""
         if not rows:
             return
         compiled = self._on(cursor.dialect)
@@ -160,7 +162,7 @@ class _Compiled:
 
 
 def _compile(
-    statement: Select[*tuple[Any, ...]] | Insert | Update, columns: list[str] | None, dialect: Dialect
+    statement: Select[*tuple[Any, ...]] | Insert | Update | Delete, columns: list[str] | None, dialect: Dialect
 ) -> _Compiled:
     compiled = statement.compile(dialect=dialect, column_keys=columns)
     assert isinstance(compiled, SQLCompiler)

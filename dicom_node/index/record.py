@@ -21,7 +21,7 @@ from dicom_node.index.exam_tally import Member
 from dicom_node.index.exam_upkeep import ExamKey, GrowingExam, held_tally, refold, save_grown
 from dicom_node.index.exams import exam_id
 from dicom_node.index.known import Known, Place, look_up, look_up_with_place, whole_series, whole_study
-from dicom_node.index.merged import SERIES, STUDIES, Merged
+from dicom_node.index.merged import SERIES, Merged, save_studies
 from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.rows import Row, derived_values, instance_values, merge_series, merge_study, unit_of
 from dicom_node.index.tables import conflict, instance, rejection
@@ -129,7 +129,7 @@ class _Group:
         """Write the rows; return the exams of new instances that have a row."""
         present: set[ExamKey] = set()
         if self._instances:
-            STUDIES.save(self._cursor, self._studies.values())
+            save_studies(self._cursor, self._studies.values())
             SERIES.save(self._cursor, self._series.values())
             _INSERT_INSTANCE.write(self._cursor, self._instances)
             rejected = self._write_rejections()

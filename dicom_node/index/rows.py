@@ -6,6 +6,7 @@ from typing import Any
 from dicom_node.accreditation.attribution import Attributed
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.dicom.facts import InstanceFacts, Provenance
+from dicom_node.dicom.fuzzy import sound_of, words_of
 from dicom_node.dicom.keys import KEYS, Level
 from dicom_node.dicom.matching import fold_name
 from dicom_node.index.tables import storable
@@ -37,8 +38,9 @@ def _storable_texts(facts: InstanceFacts, columns: tuple[tuple[str, str], ...]) 
 
 
 def _columns(*levels: Level) -> tuple[tuple[str, str], ...]:
-    """Return column and keyword of the keys of ``levels`` whose text is read from headers."""
-    return tuple((key.column, key.keyword) for key in KEYS if key.level in levels and key.column and key.stored)
+    """Return column and keyword of the keys of ``levels`` whose text is read from headers, and of their offset."""
+    of_keys = ((key.column, key.keyword) for key in KEYS if key.level in levels and key.column and key.stored)
+    return *of_keys, ("timezone_offset", "TimezoneOffsetFromUTC")
 
 
 _STUDY_COLUMNS = _columns(Level.PATIENT, Level.STUDY)
@@ -129,6 +131,14 @@ def merge_study(row: Row | None, facts: InstanceFacts, received_at: datetime, *,
 def _study_texts(facts: InstanceFacts) -> Row:
     own = _storable_texts(facts, _STUDY_COLUMNS) | {"study_uid": facts.study_uid}
     return own | dict(zip(_NAMES, fold_name(own["patient_name"]), strict=True))
+
+
+def word_rows(study_row: Row) -> list[Row]:
+    """Return the rows of the words of a study's patient name."""
+    return [
+        {"study_uid": study_row["study_uid"], "word": word, "sound": sound_of(word)}
+        for word in words_of(study_row["patient_name"])
+    ]
 
 
 def _patient_flags(row: Row, facts: InstanceFacts) -> list[str]:

@@ -106,6 +106,7 @@ study = Table(
     _text("name_alphabetic"),
     _text("name_ideographic"),
     _text("name_phonetic"),
+    _text("timezone_offset"),
     _text("modalities"),
     _text("sop_classes"),
     Column("series_count", Integer, nullable=False, default=0),
@@ -123,6 +124,17 @@ study = Table(
     *(_index_of_known(name) for name in ("name_ideographic", "name_phonetic")),
 )
 
+name_word = Table(
+    "name_word",
+    metadata,
+    # The words of the patient's name of each study, for fuzzy matching (dicom/fuzzy.py).
+    Column("study_uid", PlainText, ForeignKey("study.study_uid"), primary_key=True),
+    Column("word", PlainText, primary_key=True),
+    _text("sound"),
+    Index(None, "word"),
+    _index_of_known("sound"),
+)
+
 series = Table(
     "series",
     metadata,
@@ -130,8 +142,10 @@ series = Table(
     Column("study_uid", PlainText, ForeignKey("study.study_uid"), primary_key=True),
     Column("series_uid", PlainText, primary_key=True),
     *_key_columns(Level.SERIES, but=("series_uid",)),
+    _text("timezone_offset"),
     Column("instance_count", Integer, nullable=False, default=0),
     Column("first_received_at", UtcDateTime, nullable=False),
+    Index(None, "series_uid"),
     Index(None, "station_name"),
     Index(None, "device_serial_number"),
 )
@@ -174,6 +188,7 @@ instance = Table(
     Column("study_uid", PlainText, nullable=False),
     Column("series_uid", PlainText, nullable=False),
     *_key_columns(Level.IMAGE, but=("sop_instance_uid", "unit_id", "acquisition_day")),
+    _text("timezone_offset"),
     Column("digest", PlainText, nullable=False),  # lower-case hex SHA-256 of the data set
     Column("size", BigInteger, nullable=False),  # bytes of the data set
     Column("received_at", UtcDateTime, nullable=False),

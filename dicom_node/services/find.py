@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.standing import ReleaseState, release_in_force
@@ -35,6 +35,8 @@ class FindService:
     policy: Callable[[], Policy]
     today: Callable[[], date]
     """The facility's calendar day."""
+    zone: Callable[[], tzinfo]
+    """The facility's zone: that of stored times whose instance names no offset from UTC."""
     limits: FindLimits = FindLimits()
 
     def find(self, query: Query) -> Iterator[Page]:
@@ -44,7 +46,7 @@ class FindService:
         then, and DatabaseError.
         """
         left, searched = self.limits.matches, 0.0
-        pages = find_pages(self.index, query, self._countdown(query))
+        pages = find_pages(self.index, query, self._countdown(query), home=self.zone())
         while True:
             began = time.monotonic()
             page = next(pages, None)

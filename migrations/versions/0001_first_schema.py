@@ -127,6 +127,7 @@ def upgrade() -> None:
         sa.Column("name_alphabetic", TEXT, server_default="", nullable=False),
         sa.Column("name_ideographic", TEXT, server_default="", nullable=False),
         sa.Column("name_phonetic", TEXT, server_default="", nullable=False),
+        sa.Column("timezone_offset", TEXT, server_default="", nullable=False),
         sa.Column("modalities", TEXT, server_default="", nullable=False),
         sa.Column("sop_classes", TEXT, server_default="", nullable=False),
         sa.Column("series_count", sa.Integer(), nullable=False),
@@ -193,6 +194,19 @@ def upgrade() -> None:
     op.create_index("ix_exam_reviewed_at_last_received_at", "exam", ["reviewed_at", "last_received_at"], unique=False)
     op.create_index("ix_exam_unit_id_portion_day", "exam", ["unit_id", "portion", "day"], unique=False)
     op.create_table(
+        "name_word",
+        sa.Column("study_uid", TEXT, nullable=False),
+        sa.Column("word", TEXT, nullable=False),
+        sa.Column("sound", TEXT, server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["study_uid"], ["study.study_uid"], name="fk_name_word_study_uid"),
+        sa.PrimaryKeyConstraint("study_uid", "word", name="pk_name_word"),
+    )
+    op.create_index("ix_name_word_word", "name_word", ["word"], unique=False)
+    known = sa.text("sound <> ''")
+    op.create_index(
+        "ix_name_word_sound", "name_word", ["sound"], unique=False, sqlite_where=known, postgresql_where=known
+    )
+    op.create_table(
         "series",
         sa.Column("study_uid", TEXT, nullable=False),
         sa.Column("series_uid", TEXT, nullable=False),
@@ -209,12 +223,14 @@ def upgrade() -> None:
         sa.Column("institution_name", TEXT, server_default="", nullable=False),
         sa.Column("performed_procedure_step_start_date", TEXT, server_default="", nullable=False),
         sa.Column("laterality", TEXT, server_default="", nullable=False),
+        sa.Column("timezone_offset", TEXT, server_default="", nullable=False),
         sa.Column("instance_count", sa.Integer(), nullable=False),
         sa.Column("first_received_at", sa.DateTime(), nullable=False),
         sa.ForeignKeyConstraint(["study_uid"], ["study.study_uid"], name="fk_series_study_uid"),
         sa.PrimaryKeyConstraint("study_uid", "series_uid", name="pk_series"),
     )
     op.create_index("ix_series_device_serial_number", "series", ["device_serial_number"], unique=False)
+    op.create_index("ix_series_series_uid", "series", ["series_uid"], unique=False)
     op.create_index("ix_series_station_name", "series", ["station_name"], unique=False)
     op.create_table(
         "instance",
@@ -237,6 +253,7 @@ def upgrade() -> None:
         sa.Column("image_columns", TEXT, server_default="", nullable=False),
         sa.Column("number_of_frames", TEXT, server_default="", nullable=False),
         sa.Column("transfer_syntax_uid", TEXT, server_default="", nullable=False),
+        sa.Column("timezone_offset", TEXT, server_default="", nullable=False),
         sa.Column("digest", TEXT, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.DateTime(), nullable=False),

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from dicom_node.accreditation.policies import load_policies
+from dicom_node.dicom.extended import Extended
 from dicom_node.dicom.keys import KEYS, Level
 from dicom_node.dicom.query import Query, Root
 from dicom_node.index import find
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.index.find_clauses import Clause, for_postgresql
-from dicom_node.index.tables import exam, instance, series, study
+from dicom_node.index.tables import exam, instance, name_word, series, study
 from tests.entries import NOON
 from tests.querying import TODAY, ask
 
 STUDIES = 2000
-TABLES = {"study", "series", "instance", "exam"}
+TABLES = {"study", "name_word", "series", "instance", "exam"}
 COUNTDOWN = Countdown(
     today=TODAY, months=load_policies()["acr-sbb-2023-03-03"].months, ageing_units=frozenset({"u1", "u2"})
 )
@@ -54,6 +55,27 @@ TOGETHER: list[dict[str, str]] = [
     {"PatientID": "P7", "UnitID": "", "DaysLeft": "", "StationName": "", "AcquisitionDate": ""},
 ]
 
+FUZZY, RELATIONAL = Extended(fuzzy=True), Extended(relational=True)
+EXTENDED: list[tuple[Extended, str, dict[str, str]]] = [
+    (FUZZY, "STUDY", {"PatientName": "beatle nw7"}),
+    (FUZZY, "STUDY", {"PatientName": "wordle^word7"}),
+    (FUZZY, "STUDY", {"PatientName": "wo"}),
+    (RELATIONAL, "SERIES", {"SeriesInstanceUID": "1.2.1000007.1"}),
+    (RELATIONAL, "SERIES", {"PatientID": "P7", "UnitID": ""}),
+    (RELATIONAL, "SERIES", {"StudyInstanceUID": "1.2.1000007\\1.2.1000008", "Modality": "MG"}),
+    (RELATIONAL, "SERIES", {"StationName": "STATION7", "StudyDate": "20260101-20260102"}),
+    (RELATIONAL, "SERIES", {"UnitID": "u7", "AcquisitionDate": "20260101"}),
+    (RELATIONAL, "IMAGE", {"SOPInstanceUID": "1.2.1000007.1.1\\1.2.1000007.1.2"}),
+    (RELATIONAL, "IMAGE", {"SeriesInstanceUID": "1.2.1000007.1"}),
+    (RELATIONAL, "IMAGE", {"UnitID": "u7", "AcquisitionDay": "20260101"}),
+    (RELATIONAL, "IMAGE", {"PatientName": "SYNTH^77", "InstanceNumber": "1"}),
+    (RELATIONAL, "IMAGE", {"AccessionNumber": "A77", "PatientID": ""}),
+    (Extended(date_time=True), "STUDY", {"StudyDate": "20260101-20260102", "StudyTime": "10-09"}),
+    (Extended(zone=True), "STUDY", {"StudyDate": "20260101-20260102", "TimezoneOffsetFromUTC": "+0100"}),
+    (Extended(empty=True), "STUDY", {"PatientID": '""'}),
+]
+"""What extended negotiation adds: what is negotiated, the level, and the keys."""
+
 VALUES = {"DA": "20260101-", "TM": "10-", "DT": "2026-", "IS": "1", "US": "1", "UI": "1.2"}
 
 
@@ -63,6 +85,8 @@ def queries() -> Iterator[Query]:
         yield ask("STUDY", **{"StudyInstanceUID": "", keyword: value})
     for keys in TOGETHER:
         yield ask("STUDY", **{"StudyInstanceUID": ""} | keys)
+    for extended, level, keys in EXTENDED:
+        yield ask(level, extended=extended, **keys)
     for keyword in ("PatientID", "PatientName", "PatientBirthDate"):
         yield ask(
             "PATIENT",
@@ -85,7 +109,7 @@ def queries() -> Iterator[Query]:
 @pytest.fixture
 def filled(index: Index) -> Index:
     """An index of so many studies that an index leads to less than the whole of a table."""
-    studies, in_series, exams, instances = [], [], [], []
+    studies, words, in_series, exams, instances = [], [], [], [], []
     first = date(2020, 1, 1)
     for number in range(STUDIES):
         uid, day = f"1.2.{1_000_000 + number}", first + timedelta(days=number)
@@ -96,6 +120,9 @@ def filled(index: Index) -> Index:
             "study_date": f"{day:%Y%m%d}", "accession_number": f"A{number}", "study_id": f"S{number}",
             "modalities": "MG", "series_count": 1, "instance_count": 3, "flags": [], **times,
         })  # fmt: skip
+        words += [
+            {"study_uid": uid, "word": word, "sound": "21" if number == 7 else ""} for word in ("word", f"nw{number}")
+        ]
         in_series.append({
             "study_uid": uid, "series_uid": f"{uid}.1", "station_name": f"STATION{number % 50}",
             "device_serial_number": f"SN{number % 50}", "instance_count": 3, "first_received_at": NOON,
@@ -112,7 +139,13 @@ def filled(index: Index) -> Index:
             for place in range(3)
         ]  # fmt: skip
     with index.write() as conn:
-        for table, rows in ((study, studies), (series, in_series), (exam, exams), (instance, instances)):
+        for table, rows in (
+            (study, studies),
+            (name_word, words),
+            (series, in_series),
+            (exam, exams),
+            (instance, instances),
+        ):
             conn.execute(table.insert(), rows)
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("ANALYZE")

@@ -17,7 +17,7 @@ from dicom_node.index.engine import Index, open_index
 from dicom_node.index.exams import exam_id
 from dicom_node.index.record import Outcome
 from dicom_node.index.rows import PATIENT_IDS_DIFFER, PATIENTS_DIFFER
-from dicom_node.index.tables import conflict, exam, instance, series, study
+from dicom_node.index.tables import conflict, exam, instance, name_word, series, study
 from tests.entries import NOON, make_derivation, make_entry
 
 
@@ -84,7 +84,9 @@ def test_a_study_of_two_patients_is_kept_and_flagged(index: Index) -> None:
     index.record(make_entry(seconds=1, PatientID="EARLY", PatientName="EARLY^PATIENT"))
     with index.read() as conn:
         row = conn.execute(select(study)).mappings().one()
+        words = {each.word: each.sound for each in conn.execute(select(name_word))}
     assert (row["patient_id"], row["name_alphabetic"], row["instance_count"]) == ("EARLY", "early^patient", 2)
+    assert words == {"early": "064", "patient": "1353"}
     assert row["flags"] == [PATIENT_IDS_DIFFER, PATIENTS_DIFFER]
 
 

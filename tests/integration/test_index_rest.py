@@ -101,7 +101,7 @@ def test_beginning_anew_keeps_what_no_file_tells(index: Index) -> None:
         with index.read() as conn:
             return {table.name for table in metadata.sorted_tables if conn.execute(select(table).limit(1)).first()}
 
-    assert filled() == kept | {"study", "series", "instance", "exam", "rejection", "conflict", "standing"}
+    assert filled() == kept | {"study", "name_word", "series", "instance", "exam", "rejection", "conflict", "standing"}
     with index.write() as conn:
         contents.clear_derived(conn)
     assert filled() == kept

@@ -43,6 +43,7 @@ CASES = [
     ("LO", 'A"B', 'A"B', True),
     ("LO", "A\\B", "A\\B", True),
     ("LO", "A\\B", "A", False),
+    ("LO", "A \\ B", "A\\B", True),
     ("LO", "A\\*", "A\\B", True),
     ("LO", "[AB]*", "A", False),
     ("LO", "[AB]*", "[AB]C", True),

@@ -144,7 +144,7 @@ def test_the_window_is_one_and_extensions_are_answered_byte_by_byte() -> None:
     negotiated = negotiate(request, ContextTable(), ALL)
     window, extension = information_of(negotiated)[2:]
     assert window == raw_peer.item(0x53, struct.pack(">HH", 1, 1))
-    assert extension[:-3] == raw_peer.item(0x56, counted(STUDY_ROOT_FIND, b"\0\0\0"))[:-3]
+    assert extension == raw_peer.item(0x56, counted(STUDY_ROOT_FIND, b"\1\1\1"))
     assert set(negotiated.extended) == {STUDY_ROOT_FIND}
 
 
