@@ -34,12 +34,16 @@ from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPe
 class PoweredNode(LiveNode):
     """A node whose archive is on the first of some disks and whose index is on the last."""
 
-    def __init__(self, folder: Path, roots: Sequence[Path], *, under: Sequence[str] = ()) -> None:
-        """Configure it in ``folder``; ``under`` is the start of a command line that runs the rest of it."""
+    def __init__(self, folder: Path, roots: Sequence[Path], *, under: Sequence[str] = (), more: str = "") -> None:
+        """Configure it in ``folder``; ``under`` is the start of a command line that runs the rest of it.
+
+        ``more`` are lines of the configuration's table of the node.
+        """
         folder.mkdir(exist_ok=True)
         self._archive = roots[0] / "data"
         self.index = self.data / "node.db" if len(roots) == 1 else roots[-1] / "index" / "node.db"
         config = CONFIG.replace('path = "data"', f'path = "{self.data}"')
+        config = config.replace("[storage]", f"{more}\n[storage]")
         super().__init__(folder, config=config, more=f'\n[database]\nurl = "sqlite:///{self.index}"\n')
         self._under = under
 
