@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydicom.dataset import Dataset
 
 from dicom_node.accreditation.months import first_day
 from tests import raw_peer
@@ -39,13 +40,22 @@ def wait_for_mail(received: MailReceiver, count: int, seconds: float = 60.0) -> 
     return received.mails[count - 1]
 
 
-def send_exam(node: LiveNode, day: date, **options: Any) -> None:
-    ds = make_mg(
-        day=day, serial="PT-4471", station="PRONE2", patient_name="PLANTED^NAME", patient_id="PLANTED-ID", **options
+def exam(day: date, **options: Any) -> Dataset:
+    return make_mg(
+        day=day,
+        serial="PT-4471",
+        station="PRONE2",
+        **{"patient_name": "PLANTED^NAME", "PatientID": "PLANTED-ID"} | options,
     )
+
+
+def send(node: LiveNode, *exams: Dataset) -> None:
+    """Send them without a pause, so that none is settled before the last is there."""
+    messages = [raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, ds.SOPInstanceUID), encode(ds)) for ds in exams]
     with RawPeer(node.port, contexts=[(MAMMOGRAM, [EXPLICIT])]) as peer:
-        peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, ds.SOPInstanceUID), encode(ds)))
-        assert peer.read_response()[0].status == 0
+        for message in messages:
+            peer.send(message)
+            assert peer.read_response()[0].status == 0
         peer.release()
 
 
@@ -78,8 +88,8 @@ def test_a_mail_warns_fourteen_days_before_once_and_a_fresh_exam_ends_it(
     last_counting_day = today + timedelta(days=14)
     old = first_day(last_counting_day, 6)
     with smtp_server() as received, live_node(tmp_path, more=CHANNEL.format(port=received.port)) as node:
-        send_exam(node, today, PatientID="ACRPHANTOM-1")  # a phantom of today: nothing to say about it
-        send_exam(node, old)
+        # A phantom of today: nothing to say about it.
+        send(node, exam(today, PatientID="ACRPHANTOM-1"), exam(old))
         warning = wait_for_mail(received, 1)
         assert "Prone table, room 2" in warning["Subject"]
         assert "14 days" in warning["Subject"]
@@ -105,7 +115,7 @@ def test_a_mail_warns_fourteen_days_before_once_and_a_fresh_exam_ends_it(
         assert deliveries(node) == {"delivered": 2}
         assert len(received.mails) == 1
 
-        send_exam(node, today)
+        send(node, exam(today))
         resolved = wait_for_mail(received, 2)
         assert "Prone table, room 2" in resolved["Subject"]
         assert today.isoformat() in text_of(resolved)
