@@ -21,7 +21,7 @@ demo: $(RUN) ## play months of exams against a throw-away node in under a minute
 	@exec $(BIN)/dicom-node demo
 
 test: $(DEV) ## run the tests
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(DEV) lint test ## everything that must be green: format, lint, types, import contracts, tests
 

@@ -2,19 +2,22 @@
 
 from functools import lru_cache
 
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
-
 from dicom_node.accreditation.signals import Phantom, Signals
 from dicom_node.dicom.datetimes import parse_da
 from dicom_node.dicom.facts import InstanceFacts, Provenance
 from dicom_node.dicom.performed import altered_dates, date_candidates
-from dicom_node.dicom.stages import has_phrase, same_code, stage_of, tokens
+from dicom_node.dicom.stages import Concept, has_phrase, names, stage_of, tokens
 from dicom_node.dicom.uids import role_of
 
-_STEREOTACTIC_PHANTOM = Code("113685", "DCM", "ACR Accreditation Phantom - Stereotactic Breast Biopsy")
-_PHANTOMS: tuple[Code, ...] = tuple(codes.cid4052.concepts.values())
-"""Phantom devices (PS3.16 CID 4052)."""
+_STEREOTACTIC_PHANTOM: Concept = frozenset({("113685", "DCM")})
+_PHANTOMS: Concept = frozenset(
+    {
+        *((str(value), "DCM") for value in (*range(113682, 113693), 130541)),
+        ("706342009", "SCT"),
+        ("R-FE0C7", "SRT"),
+    }
+)
+"""Phantom devices (PS3.16 CID 4052). A test holds them against pydicom's, whose dictionary of all codes is large."""
 
 _WORD_KEYWORDS = ("PatientName", "PatientID", "StudyDescription", "SeriesDescription", "ProtocolName")
 _PATTERN_KEYWORDS = ("ImageType", "StudyDescription", "SeriesDescription", "ProtocolName")
@@ -91,9 +94,9 @@ def _phantom(facts: InstanceFacts) -> Phantom | None:
     values = facts.get("DeviceSequence.CodeValue")
     schemes = facts.get("DeviceSequence.CodingSchemeDesignator")
     devices = [device for device in zip(values.split("\\"), schemes.split("\\"), strict=False) if device[0]]
-    if any(same_code(*device, _STEREOTACTIC_PHANTOM) for device in devices):
+    if any(names(*device, _STEREOTACTIC_PHANTOM) for device in devices):
         return Phantom.STEREOTACTIC
-    if any(same_code(*device, phantom) for device in devices for phantom in _PHANTOMS):
+    if any(names(*device, _PHANTOMS) for device in devices):
         return Phantom.OTHER
     return Phantom.UNKNOWN_KIND if facts.get("QualityControlSubject") == "YES" else None
 

@@ -11,8 +11,6 @@ import json
 import re
 from functools import lru_cache
 
-from pydicom.sr.coding import Code
-
 from dicom_node.accreditation.signals import Role, Stage
 from dicom_node.dicom.facts import InstanceFacts
 from dicom_node.dicom.vendors import private_stage
@@ -29,7 +27,11 @@ _TERMS = {
 }
 """Image Type value 3 (PS3.3 C.8.11.7.1.4). Terms of tomosynthesis and contrast imaging say nothing of a biopsy."""
 
-_SPECIMEN = Code("127457009", "SCT", "tissue specimen obtained by biopsy")
+Concept = frozenset[tuple[str, str]]
+"""Every value and coding scheme that means one thing, of the SNOMED schemes SCT and SRT (PS3.16 section 8)."""
+
+_SPECIMEN: Concept = frozenset({("127457009", "SCT"), ("G-8310", "SRT")})
+"""Tissue specimen obtained by biopsy."""
 
 _WORD = re.compile(r"[^\W_]+")
 _STEREO = frozenset({"stereo", "stereotactic", "stereotaxic"})
@@ -57,9 +59,9 @@ def has_phrase(words: list[str], phrase: str) -> bool:
     return f" {phrase} " in f" {' '.join(words)} "
 
 
-def same_code(value: str, scheme: str, other: Code) -> bool:
-    """Tell whether a code means the same as another, the older SNOMED schemes mapped to SCT (PS3.16 Annex O)."""
-    return bool(Code(value, "SRT" if scheme in {"SNM3", "99SDM"} else scheme, "") == other)
+def names(value: str, scheme: str, concept: Concept) -> bool:
+    """Tell whether a code means this; other names of the scheme SRT are taken for it (PS3.16 section 8)."""
+    return (value, "SRT" if scheme in {"SNM3", "99SDM"} else scheme) in concept
 
 
 def stage_of(facts: InstanceFacts, role: Role) -> tuple[Stage | None, str]:
@@ -127,7 +129,7 @@ def words_stage(text: str) -> Stage | None:
 def _is_specimen_view(views: str) -> bool:
     items = json.loads(views) if views else []
     return any(
-        same_code(code["CodeValue"], code["CodingSchemeDesignator"], _SPECIMEN)
+        names(code["CodeValue"], code["CodingSchemeDesignator"], _SPECIMEN)
         for item in items
         for code in (item, *item["ViewModifierCodeSequence"])
     )

@@ -1,5 +1,6 @@
 """The requests of one association that the node serves itself, but for C-STORE."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -32,12 +33,14 @@ class Requests:
     @property
     def waits(self) -> bool:
         """Tell whether the request that is being answered cannot go on before the peer says something."""
-        return self._answers is not None and self._answers.waits
+        answers = self._answers
+        return answers is not None and answers.waits
 
     @property
     def has_errand(self) -> bool:
         """Tell whether something could be said in a quiet moment."""
-        return bool(self._errands) and not self._errands[0].waits
+        errand = next(iter([*self._errands]), None)
+        return errand is not None and not errand.waits
 
     def begin(self, command: Command, context_id: int, data_set: bytes) -> None:
         """Begin to answer a request. Raises ProtocolError when it does not belong into its context."""
@@ -48,32 +51,37 @@ class Requests:
 
     def next(self) -> bytes:
         """Return the next units of the answer, perhaps none."""
-        if self._answers is None:
+        answers = self._answers
+        units = answers.next() if answers is not None else None
+        if answers is None or self._answers is not answers:  # abandoned, perhaps meanwhile
             return b""
-        units = self._answers.next()
         if units is None:
             self._answers = None
-        elif self._answers.gives_way:
-            self._errands.append(self._answers)
+        elif answers.gives_way:
+            self._errands.append(answers)
             self._answers = None
         return units or b""
 
     def run_errand(self) -> bytes:
         """Return the next units of what an answered request still has to say, perhaps none."""
-        units = self._errands[0].next() if self._errands else None
-        if units is None and self._errands:
-            self._errands.popleft()
+        errand = next(iter([*self._errands]), None)
+        units = errand.next() if errand is not None else None
+        if units is None and errand is not None:
+            with contextlib.suppress(ValueError):  # abandoned meanwhile
+                self._errands.remove(errand)
         return units or b""
 
     def cancel(self, message_id: int) -> None:
         """Take note of a C-CANCEL."""
-        if self._answers is not None:
-            self._answers.cancel(message_id)
+        answers = self._answers
+        if answers is not None:
+            answers.cancel(message_id)
 
     def hear(self, command: Command) -> bool:
         """Give the peer's response to whoever asked for it; tell whether anybody did. Raises ProtocolError."""
-        asking = [*self._errands] if self._answers is None else [self._answers, *self._errands]
-        return any(answers.hear(command) for answers in asking)
+        answers = self._answers
+        asking = [*self._errands] if answers is None else [answers, *self._errands]
+        return any(each.hear(command) for each in asking)
 
     def keep_order(self) -> None:
         """Raise ProtocolError when a request waits behind a response that it stands in front of."""
@@ -85,5 +93,6 @@ class Requests:
         answers, self._answers = self._answers, None
         if answers is not None:
             answers.abandon()
-        while self._errands:
-            self._errands.popleft().abandon()
+        with contextlib.suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._errands.popleft().abandon()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,7 +20,11 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
+from dicom_node import logs
 from dicom_node.cli.app import run
+from dicom_node.node import Node
+from dicom_node.settings import load_settings
+from dicom_node.site import Site, open_stores
 from tests import raw_peer
 from tests.factories import encode, make_mg, new_uid
 from tests.live import CONFIG, LiveNode
@@ -30,12 +34,16 @@ from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPe
 class PoweredNode(LiveNode):
     """A node whose archive is on the first of some disks and whose index is on the last."""
 
-    def __init__(self, folder: Path, roots: Sequence[Path], *, under: Sequence[str] = ()) -> None:
-        """Configure it in ``folder``; ``under`` is the start of a command line that runs the rest of it."""
+    def __init__(self, folder: Path, roots: Sequence[Path], *, under: Sequence[str] = (), more: str = "") -> None:
+        """Configure it in ``folder``; ``under`` is the start of a command line that runs the rest of it.
+
+        ``more`` are lines of the configuration's table of the node.
+        """
         folder.mkdir(exist_ok=True)
         self._archive = roots[0] / "data"
         self.index = self.data / "node.db" if len(roots) == 1 else roots[-1] / "index" / "node.db"
         config = CONFIG.replace('path = "data"', f'path = "{self.data}"')
+        config = config.replace("[storage]", f"{more}\n[storage]")
         super().__init__(folder, config=config, more=f'\n[database]\nurl = "sqlite:///{self.index}"\n')
         self._under = under
 
@@ -284,12 +292,31 @@ class Found:
         return wrong
 
 
+@contextlib.contextmanager
+def _started_here(node: PoweredNode) -> Iterator[None]:
+    """Start the node in this process: what it finds and puts right is the same, and nothing is loaded anew for it."""
+    logs.configure(level="error", form="json")
+    settings = load_settings(node.config, {}).settings
+    alone = settings.node.model_copy(update={"workers": 1})
+    with contextlib.ExitStack() as undo:
+        site = Site.of(settings.model_copy(update={"node": alone}))
+        stores = undo.enter_context(contextlib.closing(open_stores(site, create=True)))
+        running = Node(stores)
+        running.start(by_clock=False)
+        undo.pop_all()
+    try:
+        yield
+    finally:
+        running.stop()
+
+
 def look(node: PoweredNode, series: set[tuple[str, str]]) -> Found:
     """Start the node and see what it has."""
-    with node, contextlib.redirect_stdout(io.StringIO()) as verified:
+    with _started_here(node):
         answered = frozenset(uid for each in series for uid in _find(node.port, *each))
         objects = {path.stem: _data_set_digest(path) for path in (node.data / "objects").rglob("*.dcm")}
-        run(["--config", str(node.config), "verify", "--all", "--json"])
+        with contextlib.redirect_stdout(io.StringIO()) as verified:
+            run(["--config", str(node.config), "verify", "--all", "--json"])
     with contextlib.closing(sqlite3.connect(node.index)) as index:
         rows = dict(index.execute("SELECT sop_instance_uid, digest FROM instance"))
     return Found(answered, rows, objects, json.loads(verified.getvalue()))

@@ -30,12 +30,12 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def order_of(root: Path, *, under: Sequence[str] = ()) -> FlushOrder:
+def order_of(root: Path, *, under: Sequence[str] = (), more: str = "") -> FlushOrder:
     """Let a node store instances, some twice, some after an attempt that was refused, and follow its system calls."""
     chance, modality, promises = random.Random(1), Modality(), Promises(lambda: 0)
     trace = root.parent / "trace"
     sent = [modality.instance(chance) for _ in range(COUNT)]
-    with PoweredNode(root.parent / "node", [root], under=[*traced(trace), *under]) as node:
+    with PoweredNode(root.parent / "node", [root], under=[*traced(trace), *under], more=more) as node:
         with peer(node.port) as first, peer(node.port) as second:
             for number, instance in enumerate(sent):
                 if number % 3 == 1:
@@ -56,6 +56,6 @@ def test_a_success_leaves_when_its_instance_would_survive_and_nothing_undoes_tha
 
 
 def test_an_order_without_flushes_is_seen(root: Path) -> None:
-    order = order_of(root, under=without_flushes.COMMAND)
+    order = order_of(root, under=without_flushes.COMMAND, more="workers = 1")
 
     assert len(order.broken) == order.successes

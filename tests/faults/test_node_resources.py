@@ -12,6 +12,7 @@ import pytest
 
 from tests import raw_peer
 from tests.archives import received_files
+from tests.commands import Commands
 from tests.factories import encode, make_mg
 from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, VERIFICATION, RawPeer
@@ -19,6 +20,8 @@ from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, VERIFICATION, RawPeer
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 CONTEXTS = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT]))
+ALONE = CONFIG.replace("[storage]", "workers = 1\n\n[storage]")
+"""One process, where it does not matter how many."""
 
 
 def memory(node: LiveNode, line: str) -> int:
@@ -83,7 +86,7 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_answered_and_the_association_goes_on(tmp_path: Path, small_volume: Path) -> None:
-    config = CONFIG.replace('path = "data"', f'path = "{small_volume}/data"').replace('"1 MiB"', '"4 MiB"')
+    config = ALONE.replace('path = "data"', f'path = "{small_volume}/data"').replace('"1 MiB"', '"4 MiB"')
     config += f'\n[database]\nurl = "sqlite:///{tmp_path}/node.db"\n'
     with live_node(tmp_path, config=config) as node, RawPeer(node.port, contexts=CONTEXTS) as peer:
         assert send(peer) == 0
@@ -98,11 +101,18 @@ def test_a_full_disk_is_answered_and_the_association_goes_on(tmp_path: Path, sma
         assert send(peer) == 0
 
 
-def test_a_data_set_over_the_limit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    config = CONFIG.replace("[storage]", '[node.limits]\nmax_data_set = "1 MiB"\n\n[storage]')
-    with live_node(tmp_path, config=config) as node, RawPeer(node.port, contexts=CONTEXTS) as peer:
+@pytest.fixture(scope="module")
+def small_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
+    """A node of one process that takes a mebibyte at most, for all tests of what it refuses."""
+    config = ALONE.replace("[storage]", '[node.limits]\nmax_data_set = "1 MiB"\n\n[storage]')
+    with live_node(tmp_path_factory.mktemp("small_node"), config=config) as node:
+        yield node
+
+
+def test_a_data_set_over_the_limit_is_refused_and_leaves_nothing(small_node: LiveNode) -> None:
+    with RawPeer(small_node.port, contexts=CONTEXTS) as peer:
         assert send(peer, rows=1024, columns=1024) == 0xA700
-        assert received_files(node.data) == []
+        assert received_files(small_node.data) == []
         assert send(peer) == 0
 
 
@@ -110,21 +120,26 @@ def test_a_data_set_over_the_limit_is_refused_and_leaves_nothing(tmp_path: Path)
     ("uid", "status"),
     [("1.2.3/../../etc", 0x0117), ("", 0x0117), ("1.2.\0003", 0x0117), ("1" * 65, 0x0117), ("1.2.3", 0xA900)],
 )
-def test_a_uid_that_is_none_or_another_is_refused(tmp_path: Path, uid: str, status: int) -> None:
-    with live_node(tmp_path) as node, RawPeer(node.port, contexts=CONTEXTS) as peer:
+def test_a_uid_that_is_none_or_another_is_refused(small_node: LiveNode, uid: str, status: int) -> None:
+    def objects() -> set[Path]:
+        return set((small_node.data / "objects").rglob("*.dcm"))
+
+    before = objects()
+    with RawPeer(small_node.port, contexts=CONTEXTS) as peer:
         data = encode(make_mg(sop_instance_uid="1.2.840.99.1"))
         peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, uid), data))
         assert peer.read_response()[0].status == status
         truncated = encode(make_mg(sop_instance_uid="1.2.840.99.2"))[:-7]
         peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.840.99.2"), truncated))
         assert peer.read_response()[0].status & 0xF000 == 0xC000
-        assert received_files(node.data) == []
-        assert not list((node.data / "objects").rglob("*.dcm"))
+        assert received_files(small_node.data) == []
+        assert objects() == before
         assert send(peer) == 0
 
 
 def test_beside_peers_that_hang_a_unit_is_served_and_a_stop_is_in_time(tmp_path: Path) -> None:
-    with live_node(tmp_path) as node, contextlib.ExitStack() as open_peers:
+    config = CONFIG.replace('drain = "5 s"', 'drain = "1 s"')
+    with live_node(tmp_path, config=config) as node, contextlib.ExitStack() as open_peers:
         data = encode(make_mg(rows=64, columns=64))
         for number in range(10):
             silent = open_peers.enter_context(RawPeer(node.port, contexts=None))
@@ -142,7 +157,10 @@ def test_beside_peers_that_hang_a_unit_is_served_and_a_stop_is_in_time(tmp_path:
         assert received_files(node.data) == []
 
 
-def test_the_node_writes_no_patient_data_but_into_index_and_files(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("logs_as_they_were")
+def test_the_node_writes_no_patient_data_but_into_index_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     planted = {"PatientName": "PLANTED^NAME", "PatientID": "PLANTED-ID", "AccessionNumber": "PLANTED-ACC"}
     with live_node(tmp_path) as node:
         with RawPeer(node.port, contexts=CONTEXTS) as peer:
@@ -155,10 +173,9 @@ def test_the_node_writes_no_patient_data_but_into_index_and_files(tmp_path: Path
                 ds = make_mg(**planted, **bad)  # type: ignore[arg-type]  # keywords of elements
                 peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, ds.SOPInstanceUID), encode(ds)))
                 peer.read_response()
+        commands = Commands(node.config, capsys, planted=("PLANTED",))
         for command in (["status"], ["exams", "list", "--all"], ["unattributed", "list"], ["alerts", "list"]):
-            shown = node.command(*command)
-            assert shown.returncode == 0, shown.stderr
-            assert "PLANTED" not in shown.stdout + shown.stderr
+            assert commands(*command).code == 0
         assert node.stop() == 0
     for path in [node.log, *(p for p in node.data.rglob("*") if p.is_file() and p.suffix == ".eml")]:
         assert b"PLANTED" not in path.read_bytes(), path

@@ -38,6 +38,7 @@ FILE_SYSTEM = os.environ.get("DICOM_NODE_POWER_FILE_SYSTEM", "ext4")
 CUTS_A_RUN = 2 * (6 + 3 + 3)  # on one volume and on two, in the three tests that have chance in them
 RUNS = max(1, -(-int(os.environ.get("DICOM_NODE_POWER_CUTS", "0")) // CUTS_A_RUN))
 KEEP = ("none", "some", "all")
+ALONE = "workers = 1"
 QUIET = 1.5
 """Seconds without senders, in which the node does what it put off."""
 
@@ -67,9 +68,9 @@ class Scene:
         self.promises = Promises(self.disks.now)
         self.cuts = 0
 
-    def node(self, *, under: Sequence[str] = ()) -> PoweredNode:
+    def node(self, *, under: Sequence[str] = (), more: str = "") -> PoweredNode:
         """Return the node that works on the disks."""
-        return PoweredNode(self.folder / "node", self.disks.roots, under=under)
+        return PoweredNode(self.folder / "node", self.disks.roots, under=under, more=more)
 
     def found(self) -> Found:
         """Start the node on the disks and see what it has."""
@@ -121,8 +122,8 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
     chance = random.Random(run)
     with scene.disks as disks, scene.node() as node:
         began = disks.now()
-        store_for(1.0, node, scene.promises, senders=1, seed=2 * run)
-        store_for(2.0, node, scene.promises, senders=4, seed=2 * run + 1)
+        store_for(0.5, node, scene.promises, senders=1, seed=2 * run)
+        store_for(1.5, node, scene.promises, senders=4, seed=2 * run + 1)
         time.sleep(QUIET)
         quiet = disks.now()
         assert node.stop() == 0
@@ -139,7 +140,7 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
 def test_it_survives_another_power_cut_while_the_node_starts(scene: Scene, run: int) -> None:
     chance = random.Random(run)
     with scene.disks, scene.node() as node:
-        store_for(2.0, node, scene.promises, senders=4, seed=run)
+        store_for(1.0, node, scene.promises, senders=4, seed=run)
 
     first = chance.choice(scene.promises.kept).at
     with scene.after(Cut(first, "none")) as left:
@@ -181,11 +182,11 @@ def test_a_success_after_a_refused_and_an_aborted_attempt_is_worth_as_much(scene
 
 def test_these_tests_see_what_a_node_loses_that_does_not_flush(scene: Scene) -> None:
     with scene.disks:
-        with scene.node() as node:
+        with scene.node(more=ALONE) as node:
             store_for(0.3, node, scene.promises, senders=1, seed=1)
             assert node.stop() == 0
         flushed = len(scene.promises.kept)
-        with scene.node(under=without_flushes.COMMAND) as node:
+        with scene.node(under=without_flushes.COMMAND, more=ALONE) as node:
             store_for(1.0, node, scene.promises, senders=4, seed=2)
 
     with scene.after(Cut(scene.promises.kept[-1].at, "all")) as left:

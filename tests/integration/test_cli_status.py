@@ -26,6 +26,7 @@ from tests.sites import START, opened_site, receive_all, write_site
 
 PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE"}
 WAIT = 30.0
+OFTEN = "from dicom_node import node; node.REVIEW_LOOK = 1.0; from dicom_node.cli import main; main()"
 
 
 def fill(stores: Stores) -> None:
@@ -233,8 +234,8 @@ def comparable(told: Any) -> Any:
 
 @contextmanager
 def running_node(config: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run ``dicom-node serve`` until the block ends."""
-    command = [sys.executable, "-m", "dicom_node", "--config", str(config), "serve"]
+    """Run ``dicom-node serve``, which looks every second whether a review is due, until the block ends."""
+    command = [sys.executable, "-c", OFTEN, "--config", str(config), "serve"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process

@@ -125,7 +125,7 @@ def test_where_the_system_lets_no_process_start_it_is_tried_again(
 
 def test_one_that_hangs_is_ended_and_replaced(started: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = kill(started, 2, signal.SIGSTOP)
-    monkeypatch.setattr(workers, "PATIENCE", 10.0)
+    monkeypatch.setattr(workers, "PATIENCE", 5.0)
     wait_for(lambda: 2 in started._living and started._living[2].process.pid != hung)
     monkeypatch.setattr(workers, "PATIENCE", 60.0)
     wait_for(lambda: started.is_well)

@@ -4,8 +4,8 @@ import hashlib
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset
 
 from tests import raw_peer
 from tests.archives import received_files
-from tests.live import LiveNode, live_node
+from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import RawPeer
 from tests.recorder import Recorder
 
@@ -61,17 +61,17 @@ def send(path: Path, port: int, *options: str, aet: str = "PRONE_RM2") -> subpro
     )
 
 
-def find(port: int, model: str, **keys: str) -> list[FileDataset]:
+def find(node: LiveNode, model: str, **keys: str) -> list[FileDataset]:
     """Ask by DCMTK's findscu and read what it extracted; one data set an answer."""
     options = [option for keyword, value in keys.items() for option in ("-k", f"{keyword}={value}")]
-    folder = Path(os.environ["PYTEST_FIND_FOLDER"])
+    folder = node.folder / "found"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     dictionary = folder.with_name("private.dic")  # without it findscu does not know how to write a private key
     dictionary.write_text('(0079,"DICOM_NODE",01)\tLO\tUnitID\t1\tPrivateTag\n')
     command = ["findscu", model, "-X", "-od", str(folder), "-aet", "PACS", "-aec", "SBB_NODE"]
     subprocess.run(
-        [*command, *options, "127.0.0.1", str(port)],
+        [*command, *options, "127.0.0.1", str(node.port)],
         check=True,
         timeout=60,
         capture_output=True,
@@ -80,13 +80,43 @@ def find(port: int, model: str, **keys: str) -> list[FileDataset]:
     return [pydicom.dcmread(path, force=True) for path in sorted(folder.iterdir())]
 
 
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveNode]:
+def need_files() -> None:
     if not REAL.is_dir():
         pytest.skip(f"the real files are not at {REAL} (DICOM_NODE_REAL_DATA)")
-    monkeypatch.setenv("PYTEST_FIND_FOLDER", str(tmp_path / "found"))
-    with live_node(tmp_path) as running:
-        yield running
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A node and what was sent to it."""
+
+    node: LiveNode
+    digests: dict[Path, str]
+    """Of the data set of each file as it was sent."""
+    by_dcmtk: int
+    """How many of them storescu sent; the others it cannot propose, or cannot read."""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """A node that was sent every good and every conflicting file, and answered Success to each."""
+    need_files()
+    with live_node(tmp_path_factory.mktemp("filled")) as node:
+        sent: dict[Path, str] = {}
+        left: list[Path] = []
+        with Recorder(node.port) as relay:
+            for path in files_of("good") + files_of("conflict"):
+                option = PROPOSALS.get(pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
+                before = len(relay.recorded.digests)
+                result = send(path, relay.port, option) if option else None
+                if len(relay.recorded.digests) == before:
+                    left.append(path)
+                    continue
+                assert result is not None
+                assert result.returncode == 0, (path.name, result.stderr)
+                sent[path] = relay.recorded.digests[-1]
+            assert set(relay.recorded.statuses) == {0}
+        by_dcmtk = len(sent)
+        yield Filled(node, sent | {path: send_as_it_is(path, node.port) for path in left}, by_dcmtk)
 
 
 def stored_digests(node: LiveNode) -> set[str]:
@@ -116,24 +146,10 @@ def send_as_it_is(path: Path, port: int) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_every_good_and_conflicting_file_is_stored_as_sent_and_found(node: LiveNode) -> None:
-    sent: dict[Path, str] = {}
-    left: list[Path] = []
-    with Recorder(node.port) as relay:
-        for path in files_of("good") + files_of("conflict"):
-            option = PROPOSALS.get(pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
-            before = len(relay.recorded.digests)
-            result = send(path, relay.port, option) if option else None
-            if len(relay.recorded.digests) == before:
-                left.append(path)  # DCMTK cannot propose its transfer syntax, or cannot read the file itself
-                continue
-            assert result is not None
-            assert result.returncode == 0, (path.name, result.stderr)
-            sent[path] = relay.recorded.digests[-1]
-        assert set(relay.recorded.statuses) == {0}
-    assert len(sent) > 200
-    assert len(left) < 30
-    sent |= {path: send_as_it_is(path, node.port) for path in left}
+def test_every_good_and_conflicting_file_is_stored_as_sent_and_found(filled: Filled) -> None:
+    node, sent = filled.node, filled.digests
+    assert filled.by_dcmtk > 200
+    assert len(sent) - filled.by_dcmtk < 30
     assert set(sent.values()) <= stored_digests(node)
     served: set[str] = set()
     for path in sent:
@@ -143,7 +159,7 @@ def test_every_good_and_conflicting_file_is_stored_as_sent_and_found(node: LiveN
             "SeriesInstanceUID": ds.SeriesInstanceUID,
             "SOPInstanceUID": ds.SOPInstanceUID,
         }
-        images = find(node.port, "-S", QueryRetrieveLevel="IMAGE", **keys, InstanceNumber="")
+        images = find(node, "-S", QueryRetrieveLevel="IMAGE", **keys, InstanceNumber="")
         found = [image.SOPInstanceUID for image in images]
         # A conflicting file may name another study or series for an instance that is taken: the first stays served.
         assert found == [ds.SOPInstanceUID] or (path.parent.name == "conflict" and found == []), path.name
@@ -151,14 +167,10 @@ def test_every_good_and_conflicting_file_is_stored_as_sent_and_found(node: LiveN
     assert served == {pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in sent}
 
 
-def test_the_study_of_every_good_file_is_found_by_its_unit_and_date(node: LiveNode) -> None:
-    uids: dict[str, str] = {}
-    for path in files_of("good"):
-        ds = pydicom.dcmread(path, stop_before_pixels=True)
-        option = PROPOSALS.get(ds.file_meta.TransferSyntaxUID)
-        if option is not None:
-            assert send(path, node.port, option).returncode == 0
-            uids[ds.StudyInstanceUID] = path.name
+def test_the_study_of_every_good_file_is_found_by_its_unit_and_date(filled: Filled) -> None:
+    node = filled.node
+    good = [path for path in filled.digests if path.parent.name == "good"]
+    uids = {pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID: path.name for path in good}
     private = {"0079,0010": "DICOM_NODE"}
     for study_uid, name in uids.items():
         mine = {
@@ -168,11 +180,11 @@ def test_the_study_of_every_good_file_is_found_by_its_unit_and_date(node: LiveNo
             "0079,1005": "",
             "0079,1001": "",
         }
-        (study,) = find(node.port, "-S", **mine)
+        (study,) = find(node, "-S", **mine)
         units, days = str(study[0x0079, 0x1001].value), str(study[0x0079, 0x1005].value)
         first_day = days.split("\\", maxsplit=1)[0]
         again = find(
-            node.port,
+            node,
             "-S",
             QueryRetrieveLevel="STUDY",
             StudyInstanceUID="",
@@ -183,18 +195,16 @@ def test_the_study_of_every_good_file_is_found_by_its_unit_and_date(node: LiveNo
         assert study_uid in {found.StudyInstanceUID for found in again}, name
 
 
-def test_nasty_files_get_some_answer_and_leave_index_and_files_in_agreement(node: LiveNode) -> None:
-    for path in files_of("nasty"):
-        for option in ("-xe", "-xs"):
-            send(path, node.port, option)
-    assert node.process is not None
-    assert node.process.poll() is None
-    assert send(files_of("good")[0], node.port, "-xe").returncode in (0, 1)
-    assert node.stop() == 0
-    assert received_files(node.data) == []
-    node.start()
-    deadline = time.monotonic() + 20
-    while "node.recovered" not in node.log.read_text().rsplit("node.stopped", 1)[-1]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert '"indexed": 0, "missing": 0, "unreadable": 0' in node.log.read_text().rsplit("node.stopped", 1)[-1]
+def test_nasty_files_get_some_answer_and_leave_index_and_files_in_agreement(tmp_path: Path) -> None:
+    need_files()
+    with live_node(tmp_path, config=CONFIG.replace("[storage]", "workers = 1\n\n[storage]")) as node:
+        for path in files_of("nasty"):
+            for option in ("-xe", "-xs"):
+                send(path, node.port, option)
+        assert node.process is not None
+        assert node.process.poll() is None
+        assert send(files_of("good")[0], node.port, "-xe").returncode in (0, 1)
+        assert node.stop() == 0
+        assert received_files(node.data) == []
+        node.start()
+        assert '"indexed": 0, "missing": 0, "unreadable": 0' in node.log.read_text().rsplit("node.stopped", 1)[-1]

@@ -3,8 +3,11 @@ from datetime import date
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from dicom_node.accreditation.signals import Phantom, Role
+from dicom_node.dicom.signals import _PHANTOMS
 from tests.factories import code, item, make_bto, make_kos, make_mg, make_rdsr, make_sc
 from tests.unit.dicom.reading import signals_of
 
@@ -96,6 +99,12 @@ def test_a_device_uid_that_is_the_studys_names_no_device(keyword: str) -> None:
 def test_a_coded_phantom_is_recognised(value: str, scheme: str, phantom: Phantom | None) -> None:
     devices = Sequence([item(CodeMeaning="paddle"), code(value, scheme, "phantom")])
     assert signals_of(make_mg(DeviceSequence=devices)).phantom is phantom
+
+
+def test_every_code_of_a_phantom_device_is_recognised_and_no_other_code_is() -> None:
+    named = [Code(value, scheme, "") for value, scheme in _PHANTOMS]
+    assert all(any(code == known for known in codes.cid4052.concepts.values()) for code in named)
+    assert all(any(code == known for code in named) for known in codes.cid4052.concepts.values())
 
 
 def test_a_quality_control_subject_is_a_phantom_of_unknown_kind_unless_it_is_coded() -> None:
