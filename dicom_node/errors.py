@@ -93,3 +93,15 @@ class SchemaTooNewError(DatabaseError):
 
 class DeliveryError(NodeError):
     """A channel did not take an alert; it will be tried again."""
+
+
+class PeerError(NodeError):
+    """An application entity that the node called did not do its part."""
+
+
+class PeerUnavailableError(PeerError):
+    """It cannot be reached, fell silent, broke off, or speaks no DICOM."""
+
+
+class PeerRefusedError(PeerError):
+    """It does not want the association, or none of the services that it is for."""

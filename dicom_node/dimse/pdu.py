@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA_TF, RELEASE_RQ, ABORT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA_TF = 0x01, 0x02, 0x03, 0x04
+RELEASE_RQ, RELEASE_RP, ABORT = 0x05, 0x06, 0x07
 
 C_STORE_RQ = 0x0001
 C_GET_RQ = 0x0010
 C_FIND_RQ = 0x0020
 C_MOVE_RQ = 0x0021
+C_ECHO_RQ = 0x0030
 N_EVENT_REPORT_RQ = 0x0100
 N_ACTION_RQ = 0x0130
 C_CANCEL_RQ = 0x0FFF
@@ -29,6 +31,8 @@ CONTROL_PDU_LIMIT = 1 << 17
 _BOTH_HEADERS = struct.Struct(">2xLLBB")  # of a P-DATA-TF and of its first value
 _VALUE_HEADER = struct.Struct(">LBB")
 _ELEMENT_HEADER = struct.Struct("<HHL")
+_UIDS = frozenset({0x0002, 0x0003, 0x1000, 0x1001})
+"""Numbers of the elements of a command set that hold a UID."""
 
 
 class ProtocolError(Exception):
@@ -280,6 +284,24 @@ def store_response(command: Command, *, status: int, comment: str) -> bytes:
     return _element(0x0000, struct.pack("<L", len(body))) + body
 
 
+def command_set(field: int, elements: Mapping[int, int | str], *, has_data_set: bool) -> bytes:
+    """Encode a command set (PS3.7 6.3.1 and annex E) of a Command Field and other elements of group 0000, by number.
+
+    A number becomes a US. A text becomes a UI when it is one of the UIDs, else it is padded with a space as AE and LO
+    are; it must be ASCII.
+    """
+    all_elements = {**elements, 0x0100: field, 0x0800: NO_DATA_SET - has_data_set}
+    body = b"".join(_encoded(number, value) for number, value in sorted(all_elements.items()))
+    return _element(0x0000, struct.pack("<L", len(body))) + body
+
+
+def _encoded(number: int, value: int | str) -> bytes:
+    if isinstance(value, int):
+        return _element(number, struct.pack("<H", value))
+    text = value.encode("ascii")
+    return _element(number, text + (b"\0" if number in _UIDS else b" ") * (len(text) % 2))
+
+
 def _fits(uid: str) -> bool:
     return 0 < len(uid) <= 64 and not uid.strip("0123456789.")
 
@@ -306,9 +328,14 @@ def associate_reject(result: int, source: int, reason: int) -> bytes:
     return struct.pack(">BBLBBBB", ASSOCIATE_RJ, 0, 4, 0, result, source, reason)
 
 
-def abort(reason: int) -> bytes:
-    """Encode an A-ABORT by the service provider (PS3.8 9.3.8), source 2.
+def abort(reason: int, *, source: int = 2) -> bytes:
+    """Encode an A-ABORT (PS3.8 9.3.8); ``source`` 0 is the service user, 2 the service provider.
 
     ``reason``: 0 not specified, 1 unrecognised unit, 2 unexpected unit, 6 invalid parameter value.
     """
-    return struct.pack(">BBLBBBB", ABORT, 0, 4, 0, 0, 2, reason)
+    return struct.pack(">BBLBBBB", ABORT, 0, 4, 0, 0, source, reason)
+
+
+def release(kind: int) -> bytes:
+    """Encode an A-RELEASE-RQ or A-RELEASE-RP (PS3.8 9.3.6, 9.3.7)."""
+    return struct.pack(">BBLL", kind, 0, 4, 0)
