@@ -1,4 +1,4 @@
-"""Retrieval in tests: an archive with an index of arbitrary bytes, and a listener that serves C-GET and C-MOVE from it."""
+"""Retrieval in tests: an archive with an index of any bytes, and a listener that serves C-GET and C-MOVE from it."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.archive.store import LocalArchive
+from dicom_node.dicom.retrieve import Retrieval
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Caller, Destination
 from dicom_node.dimse.association import Wire
@@ -25,7 +26,8 @@ from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.move import MoveScp
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.receiver import Limits
-from dicom_node.index.engine import Index, open_index
+from dicom_node.index.engine import Index
+from dicom_node.index.retrieve import Selected
 from dicom_node.services.retrieve import RetrieveService
 from tests import raw_peer
 from tests.archives import begin
@@ -98,15 +100,10 @@ class Holdings:
 
 
 @contextmanager
-def holdings(folder: Path) -> Iterator[Holdings]:
-    """Make an empty archive and index in a folder."""
-    archive = LocalArchive.create(folder / "data", min_free_bytes=0)
-    index = open_index(f"sqlite:///{folder}/node.db")
-    try:
-        yield Holdings(archive, index, folder / "data")
-    finally:
-        index.close()
-        archive.close()
+def holding(root: Path, index: Index) -> Iterator[Holdings]:
+    """Make an empty archive beside an index."""
+    with LocalArchive.create(root, min_free_bytes=0) as archive:
+        yield Holdings(archive, index, root)
 
 
 def wanted(level: str, **keys: str | Sequence[str]) -> bytes:
@@ -120,7 +117,7 @@ def wanted(level: str, **keys: str | Sequence[str]) -> bytes:
 
 @contextmanager
 def serving(
-    service: RetrieveService,
+    service: Any,
     *,
     destinations: Callable[[], Iterable[Destination]] = tuple,
     patience: Patience = PATIENCE,
@@ -163,6 +160,19 @@ def serving(
         listener.stop(0.0)
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A use case that finds what it is told, and has no bytes of it."""
+
+    found: list[Selected]
+
+    def select(self, _retrieval: Retrieval) -> Iterator[list[Selected]]:
+        yield self.found
+
+    def read(self, selected: Selected) -> Iterator[bytes]:
+        raise AssertionError("nothing of it is to be read")
+
+
 def counts(response: Command) -> tuple[int | None, ...]:
     """Return the remaining, completed, failed and warning sub-operations of a response."""
     return tuple(response.number(element) for element in range(0x1020, 0x1024))
@@ -170,3 +180,68 @@ def counts(response: Command) -> tuple[int | None, ...]:
 
 def cancel(message_id: int, context_id: int = 1) -> bytes:
     return raw_peer.message(context_id, raw_peer.command_set(0x0FFF, message_id, "", data=False))
+
+
+def read_message(peer: raw_peer.RawPeer) -> tuple[Command, int, bytes]:
+    """Read one message; return its command, its presentation context and its data set."""
+    command, context_id, data = b"", 0, b""
+    parsed: Command | None = None
+    while True:
+        unit = peer.read_unit()
+        if unit[0] != pdu.DATA_TF:
+            raise ConnectionError(f"unit of type {unit[0]}")
+        body = unit[6:]
+        while body:
+            length, context_id, control = int.from_bytes(body[:4], "big"), body[4], body[5]
+            value, body = body[6 : 4 + length], body[4 + length :]
+            assert control & 2 or len(value) % 2 == 0, "only the last fragment may be of odd length"
+            if control & 1:
+                command += value
+                if control & 2:
+                    parsed = pdu.parse_command(command)
+                    if not parsed.has_data_set:
+                        return parsed, context_id, b""
+            else:
+                data += value
+                if control & 2:
+                    assert parsed is not None
+                    return parsed, context_id, data
+
+
+def store_response(request: Command, context_id: int, status: int = 0) -> bytes:
+    """Return the units of the answer to a C-STORE-RQ."""
+    return raw_peer.message(context_id, pdu.store_response(request, status=status, comment=""))
+
+
+@dataclass
+class Got:
+    """What came of one C-GET or C-MOVE."""
+
+    pending: list[Command]
+    stored: list[tuple[Command, int, bytes]]
+    """Of every C-STORE-RQ that came the command, the context id and the data set."""
+    final: Command
+    failed: list[str]
+    """The Failed SOP Instance UID List, of an answer in implicit VR."""
+
+    @property
+    def data(self) -> dict[str, bytes]:
+        return {command.affected_sop_instance_uid: data for command, _, data in self.stored}
+
+
+def converse(peer: raw_peer.RawPeer, request: bytes, statuses: Iterable[int] = ()) -> Got:
+    """Make a request and answer what the node asks with these statuses, success after the last."""
+    peer.send(request)
+    answers = iter(statuses)
+    pending: list[Command] = []
+    stored: list[tuple[Command, int, bytes]] = []
+    while True:
+        command, context_id, data = read_message(peer)
+        if command.field == pdu.C_STORE_RQ:
+            stored.append((command, context_id, data))
+            peer.send(store_response(command, context_id, next(answers, 0)))
+        elif command.status == 0xFF00:
+            assert not data
+            pending.append(command)
+        else:
+            return Got(pending, stored, command, data[8:].decode().strip("\0").split("\\") if data else [])
