@@ -155,7 +155,8 @@ class Retrieving:
             _, completed, failed, warned = counts
             reason = self._tally.reason
             self._final = status.of_sub_operations(completed=completed, failed=failed, warned=warned, reason=reason)
-            self._details = {"reason": reason} if failed else {}
+            if failed:
+                self._write, self._details = self._log.warning, {"reason": reason}
 
     def _pending(self, way: Way) -> bytes:
         """Return a pending response when there is news, or nothing was told for long; else b"".
