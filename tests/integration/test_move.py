@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import trustme
 from pynetdicom import AE, StoragePresentationContexts, evt
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
 
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Destination
@@ -321,6 +323,7 @@ def test_a_peer_that_leaves_ends_the_transfer(holdings: Holdings, words: bytes) 
             peer.send(words)
             if words == raw_peer.RELEASE:
                 assert read_until_unit(peer, 6)
+        wait_until(lambda: node.associations == 0)
         hanging.released.set()
         assert taker.aborted.wait(20)
         assert len(taker.requests) == 1
@@ -344,7 +347,7 @@ def test_damaged_bytes_are_not_sent_and_the_others_are(holdings: Holdings) -> No
 
 def test_more_contexts_than_fit_one_association_take_several(holdings: Holdings) -> None:
     classes = [str(context.abstract_syntax) for context in StoragePresentationContexts]
-    classes = [sop_class for sop_class in classes if sop_class.startswith("1.2.840.10008.5.1.4.1.1.")][:70]
+    classes = [sop_class for sop_class in classes if uid_to_service_class(sop_class) is StorageServiceClass][:70]
     syntaxes = [EXPLICIT, IMPLICIT]
     kept = {
         holdings.keep(f"{sop_class} {syntax}".encode(), number=number, sop_class=sop_class, syntax=syntax).uid
