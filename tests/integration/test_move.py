@@ -209,6 +209,23 @@ def test_a_destination_that_breaks_off_fails_the_rest(holdings: Holdings) -> Non
     assert got.final.text(0x0902).startswith("PACS2: the peer aborted the association")
 
 
+def test_a_destination_that_breaks_off_on_one_instance_gets_the_others(holdings: Holdings) -> None:
+    kept = [holdings.keep(bytes([number]), number=number) for number in range(4)]
+    with taking(lambda number: -1 if number in (1, 3) else 0) as taker:
+        got = move(holdings, to(taker.port))
+    assert (got.final.status, counts(got.final), got.failed) == (0xB000, (None, 2, 2, 0), [kept[0].uid, kept[2].uid])
+    assert len(taker.associations) == 3
+
+
+def test_a_destination_that_breaks_off_on_every_instance_is_given_up(holdings: Holdings) -> None:
+    for number in range(10):
+        holdings.keep(bytes([number]), number=number)
+    with taking(lambda _number: -1) as taker:
+        got = move(holdings, to(taker.port))
+    assert (got.final.status, counts(got.final)) == (0xA702, (None, 0, 10, 0))
+    assert len(taker.associations) == 4
+
+
 def test_a_destination_that_rejects_the_association_is_named_with_its_reason(holdings: Holdings) -> None:
     holdings.keep(b"1")
 
