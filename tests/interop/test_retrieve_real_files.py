@@ -242,9 +242,10 @@ def test_every_stored_instance_goes_to_dcmtk_by_c_move_with_the_same_bytes(site:
 def test_getscu_gets_what_is_stored_in_the_syntax_it_prefers(
     site: Site, tmp_path: Path, option: str, syntax: str
 ) -> None:
-    files = [each for each in site.stored.values() if each.syntax == syntax and is_for_dcmtk(each)]
-    of_other_syntax = {each.study for each in site.stored.values() if each.syntax != syntax}
-    files = [each for each in files if each.study not in of_other_syntax][:10]
+    stored = site.stored.values()
+    others = {each.study for each in stored if each.syntax != syntax or not is_for_dcmtk(each)}
+    some = sorted({each.study for each in stored} - others)[:10]
+    files = [each for each in stored if each.study in some]
     assert files
     ask = tmp_path / "ask.dcm"
     ask.write_bytes(studies(files))
