@@ -56,11 +56,19 @@ class UnreadableInstanceError(SenderError):
 
 
 class InvalidQueryError(SenderError):
-    """A C-FIND identifier breaks a rule of PS3.4 C.4.1: hierarchy, level, or a value that is no legal key."""
+    """A query's identifier breaks a rule of PS3.4 C.4: hierarchy, level, or a value that is no legal key."""
 
 
 class QueryLimitError(SenderError):
     """A query has more matches, or takes longer, than the node gives to one; what was answered so far is right."""
+
+
+class UnsupportedSopClassError(SenderError):
+    """A request names a SOP class that is not that of its presentation context."""
+
+
+class UnknownDestinationError(SenderError):
+    """A C-MOVE names a destination that the configuration does not list as one."""
 
 
 class HostError(NodeError):
@@ -73,6 +81,10 @@ class StorageUnavailableError(HostError):
 
 class ObjectDamagedError(HostError):
     """A stored object no longer has the bytes its name promises."""
+
+
+class BusyError(HostError):
+    """The node does as much of this at once as it may."""
 
 
 class DrainingError(HostError):

@@ -9,17 +9,21 @@ from typing import Any
 
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
-from dicom_node.dimse.access import AccessList
+from dicom_node.dimse.access import AccessList, Destination
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.dialogue import Patience
 from dicom_node.dimse.find import FindScp
+from dicom_node.dimse.get import GetScp
 from dicom_node.dimse.listener import Listener
+from dicom_node.dimse.move import MoveScp
 from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.serving import AcceptedContext
 from dicom_node.dimse.store import StoreScp
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
+from dicom_node.services.retrieve import RetrieveService
 from dicom_node.settings import Settings
 from dicom_node.site import Site, Stores
 
@@ -42,12 +46,25 @@ class Reception:
             zone=lambda: self._site.zone,
             limits=FindLimits(matches=settings.node.limits.max_matches),
         )
+        retrieve = RetrieveService(index=stores.index, archive=stores.archive)
         self._wire = Wire(
             access=_access(settings),
             contexts=ContextTable(settings.node.private_sop_classes),
             limits=_limits(settings),
             make_store=self._make_store,
-            services={pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0])},
+            services={
+                pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0]),
+                pdu.C_GET_RQ: partial(GetScp, select=retrieve.select, read=retrieve.read),
+                pdu.C_MOVE_RQ: partial(
+                    MoveScp,
+                    select=retrieve.select,
+                    read=retrieve.read,
+                    destinations=self._destinations,
+                    tls=lambda: None,
+                    patience=lambda: _patience(self._site.settings),
+                    places=threading.Semaphore(settings.node.max_associations),
+                ),
+            },
             now=now,
         )
         self._listener = Listener(port, wire=self._wire, places=places, own_title=own_title)
@@ -102,6 +119,9 @@ class Reception:
             log=log,
         )
 
+    def _destinations(self) -> tuple[Destination, ...]:
+        return self._site.settings.destinations()
+
     @property
     def _site(self) -> Site:
         return self._stores.site
@@ -135,3 +155,9 @@ def _limits(settings: Settings) -> Limits:
         sending=limits.sending,
         maximum_length=limits.max_pdu,
     )
+
+
+def _patience(settings: Settings) -> Patience:
+    """Return how long destinations of C-MOVE are waited for: as long as callers are."""
+    limits = settings.node.limits
+    return Patience(answer=limits.association_request, response=limits.idle, sending=limits.sending)

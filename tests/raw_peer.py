@@ -30,15 +30,21 @@ def items(data: bytes) -> list[bytes]:
 
 
 def associate_request(
-    calling: bytes, called: bytes, contexts: Sequence[tuple[str, Sequence[str]]], maximum: int = 16384
+    calling: bytes,
+    called: bytes,
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    maximum: int = 16384,
+    receives: Iterable[str] = (),
 ) -> bytes:
-    """An A-ASSOCIATE-RQ; context ids are 1, 3, 5, … in the order given."""
+    """An A-ASSOCIATE-RQ; context ids are 1, 3, 5, … in the order given. ``receives``: SOP classes it is an SCP of."""
     body = struct.pack(">HH", 1, 0) + called.ljust(16) + calling.ljust(16) + bytes(32)
     body += item(0x10, b"1.2.840.10008.3.1.1.1")
     for number, (abstract, syntaxes) in enumerate(contexts):
         proposal = struct.pack(">BBBB", 2 * number + 1, 0, 0, 0) + item(0x30, abstract.encode())
         body += item(0x20, proposal + b"".join(item(0x40, syntax.encode()) for syntax in syntaxes))
     user = item(0x51, struct.pack(">L", maximum)) + item(0x52, b"1.2.826.0.1.3680043.10.543.9")
+    for uid in receives:
+        user += item(0x54, struct.pack(">H", len(uid)) + uid.encode() + b"\0\1")
     body += item(0x50, user)
     return struct.pack(">BBL", 1, 0, len(body)) + body
 
@@ -100,6 +106,7 @@ class RawPeer:
         called: bytes = b"SBB_NODE",
         contexts: Sequence[tuple[str, Sequence[str]]] | None = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT])),
         maximum: int = 16384,
+        receives: Iterable[str] = (),
         timeout: float = 20.0,
         source: str = "",
     ) -> None:
@@ -108,7 +115,7 @@ class RawPeer:
         self.answer = b""
         if contexts is not None:
             try:
-                self.send(associate_request(calling, called, contexts, maximum))
+                self.send(associate_request(calling, called, contexts, maximum, receives))
                 self.answer = self.read_unit()
             except BaseException:
                 self.socket.close()

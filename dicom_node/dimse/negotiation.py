@@ -124,7 +124,10 @@ def negotiate(request: AssociationRequest, table: ContextTable, services: frozen
     for proposal in request.proposals:
         takes, gives = _direction(request, table, services, proposal.abstract_syntax)
         known = takes or gives
-        chosen = table.syntax(proposal.abstract_syntax, _not_yet(accepted, proposal)) if known else ""
+        wanted = _not_yet(accepted, proposal)
+        if gives and not takes:  # the peer will receive: its own order tells what it would rather have
+            wanted = next(((syntax,) for syntax in wanted if table.syntax(proposal.abstract_syntax, [syntax])), ())
+        chosen = table.syntax(proposal.abstract_syntax, wanted) if known else ""
         if chosen and table.is_library_s(proposal.abstract_syntax):
             for_library.append(proposal)
             continue

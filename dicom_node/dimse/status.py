@@ -1,6 +1,6 @@
 """The one place where an outcome or an error becomes a DIMSE status and an Error Comment.
 
-C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4.
+C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4. C-MOVE: PS3.4 C.4.2.1.5. C-GET: PS3.4 C.4.3.1.4.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ class Status:
 
 
 SUCCESS = Status(0x0000)
+PENDING = Status(0xFF00)
+CANCELLED = Status(0xFE00)
 
 _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.PermissionDeniedError, 0x0124),
@@ -32,6 +34,14 @@ _FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.QueryLimitError, 0xA700),
     (errors.HostError, 0xA700),
     (errors.DatabaseError, 0xA700),
+)
+
+_RETRIEVE: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.UnsupportedSopClassError, 0x0122),
+    (errors.UnknownDestinationError, 0xA801),
+    (errors.InvalidQueryError, 0xA900),
+    (errors.DatabaseError, 0xA701),
+    (errors.HostError, 0xA702),
 )
 
 _UNFORESEEN = "unexpected error, see the node's log"
@@ -52,3 +62,32 @@ def of_store_error(error: Exception) -> Status:
 def of_find_error(error: Exception) -> Status:
     """Return the C-FIND status of ``error``: A900, A700, or C001 for what nobody foresaw."""
     return _of(_FIND, error, otherwise=0xC001)
+
+
+def of_retrieve_error(error: Exception) -> Status:
+    """Return the C-GET or C-MOVE status of an ``error`` before the first sub-operation.
+
+    0122, A701, A702, A801, A900, or C001 for what nobody foresaw.
+    """
+    return _of(_RETRIEVE, error, otherwise=0xC001)
+
+
+def of_sub_operations(*, completed: int, failed: int, warned: int, reason: str) -> Status:
+    """Return how a C-GET or C-MOVE ended whose sub-operations have all been tried.
+
+    0000 when all were completed, B000 when some had a warning or failed, A702 when every one failed. ``reason`` says
+    why the first one did.
+    """
+    if not failed and not warned:
+        return SUCCESS
+    return Status(0xB000 if completed or warned else 0xA702, reason[:64])
+
+
+def is_stored(code: int) -> bool:
+    """Tell whether the status of a C-STORE says that the instance is kept, with a warning perhaps (PS3.4 B.2.3)."""
+    return code == SUCCESS.code or is_warning(code)
+
+
+def is_warning(code: int) -> bool:
+    """Tell whether a status is a warning (PS3.7 annex C.4): 0001, 0107, 0116, or B000 to BFFF."""
+    return code in {0x0001, 0x0107, 0x0116} or 0xB000 <= code <= 0xBFFF
