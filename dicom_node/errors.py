@@ -59,6 +59,10 @@ class InvalidQueryError(SenderError):
     """A C-FIND identifier breaks a rule of PS3.4 C.4.1: hierarchy, level, or a value that is no legal key."""
 
 
+class InvalidActionError(SenderError):
+    """The action information of a request for storage commitment is missing, malformed or incomplete (PS3.4 J.3.2)."""
+
+
 class QueryLimitError(SenderError):
     """A query has more matches, or takes longer, than the node gives to one; what was answered so far is right."""
 
@@ -73,6 +77,10 @@ class StorageUnavailableError(HostError):
 
 class ObjectDamagedError(HostError):
     """A stored object no longer has the bytes its name promises."""
+
+
+class ObjectMissingError(ObjectDamagedError):
+    """A stored object is no longer in the archive."""
 
 
 class DrainingError(HostError):

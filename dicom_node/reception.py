@@ -12,6 +12,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
+from dicom_node.dimse.commitment import CommitmentScp
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
 from dicom_node.dimse.listener import Listener
@@ -46,7 +47,10 @@ class Reception:
             contexts=ContextTable(settings.node.private_sop_classes),
             limits=_limits(settings),
             make_store=self._make_store,
-            services={pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0])},
+            services={
+                pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0]),
+                pdu.N_ACTION_RQ: partial(CommitmentScp, commitments=stores.commitments(now)),
+            },
             now=now,
         )
         self._listener = Listener(port, wire=self._wire, places=places, own_title=own_title)

@@ -1,6 +1,6 @@
 """The one place where an outcome or an error becomes a DIMSE status and an Error Comment.
 
-C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4.
+C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4. N-ACTION: PS3.7 10.1.4.1.10 and annex C.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,11 @@ class Status:
 
 SUCCESS = Status(0x0000)
 
+NO_SUCH_SOP_CLASS = Status(0x0118, "only the Storage Commitment Push Model has actions here")
+NO_SUCH_SOP_INSTANCE = Status(0x0112, "the one instance with actions is 1.2.840.10008.1.20.1.1")
+INVALID_SOP_INSTANCE = Status(0x0117, "Requested SOP Instance UID is missing or no UID")
+NO_SUCH_ACTION = Status(0x0123, "the one action is type 1, request storage commitment")
+
 _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.PermissionDeniedError, 0x0124),
     (errors.InvalidInstanceUidError, 0x0117),
@@ -32,6 +37,12 @@ _FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.QueryLimitError, 0xA700),
     (errors.HostError, 0xA700),
     (errors.DatabaseError, 0xA700),
+)
+
+_ACTION: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.InvalidActionError, 0x0115),
+    (errors.HostError, 0x0213),
+    (errors.DatabaseError, 0x0213),
 )
 
 _UNFORESEEN = "unexpected error, see the node's log"
@@ -52,3 +63,8 @@ def of_store_error(error: Exception) -> Status:
 def of_find_error(error: Exception) -> Status:
     """Return the C-FIND status of ``error``: A900, A700, or C001 for what nobody foresaw."""
     return _of(_FIND, error, otherwise=0xC001)
+
+
+def of_action_error(error: Exception) -> Status:
+    """Return the N-ACTION status of ``error``: 0115, 0213, or 0110 for what nobody foresaw."""
+    return _of(_ACTION, error, otherwise=0x0110)
