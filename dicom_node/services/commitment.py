@@ -20,8 +20,8 @@ from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
 
-GRACE = timedelta(seconds=30)
-"""How long instances may come after the request for them."""
+GRACE = timedelta(seconds=10)
+"""How long instances may come after the request for them: a sender may still be storing on another association."""
 
 LEASE = timedelta(minutes=5)
 """How long a request is held without a word: longer than an instance or a response may let it wait."""
@@ -85,7 +85,7 @@ class Commitments:
         """Tell whether instances of a request may still be on their way. Raises DatabaseError."""
         if held.refusal is not None or not timedelta(0) <= self.now() - held.created_at < self.grace:
             return False
-        uids = [uid for _, uid in held.requested]
+        uids = [uid for sop_class_uid, uid in held.requested if self.is_storage(sop_class_uid)]
         with self.index.read() as conn:
             known = commitments.objects_of(conn, uids)
         return any(uid not in known for uid in uids)
