@@ -34,8 +34,8 @@ def test_a_request_is_read(syntax: str) -> None:
     assert found == Request("2.25.9", (Reference(MAMMOGRAM, "2.25.1"), Reference(MAMMOGRAM, "2.25.22")))
 
 
-@pytest.mark.parametrize("syntax", SYNTAXES)
-def test_five_thousand_instances_fit_easily(syntax: str) -> None:
+def test_five_thousand_instances_fit_easily() -> None:
+    syntax = ImplicitVRLittleEndian
     data = encode(information(new_uid(), *(f"1.2.826.0.1.3680043.10.543.{10**30 + n}" for n in range(5000))), syntax)
     assert len(data) < 0.65 * LARGEST
     assert len(read_request(data, encoding_of(syntax)).references) == 5000
