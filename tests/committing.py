@@ -50,11 +50,16 @@ def information(transaction_uid: str, references: Iterable[tuple[str, str]]) -> 
 
 
 def action(
-    data: bytes | None, *, message_id: int = 7, sop_class: str = COMMITMENT, instance: str = INSTANCE, kind: int = 1
+    data: bytes | None,
+    *,
+    context_id: int = 1,
+    sop_class: str = COMMITMENT,
+    instance: str = INSTANCE,
+    kind: int = 1,
 ) -> bytes:
-    """An N-ACTION-RQ in context 1."""
+    """An N-ACTION-RQ with Message ID 7."""
     more = element(0x0003, sop_class.encode()), element(0x1001, instance.encode()), element(0x1008, _us(kind))
-    return message(1, command_set(0x0130, message_id, "", *more, data=data is not None), data)
+    return message(context_id, command_set(0x0130, 7, "", *more, data=data is not None), data)
 
 
 def taken(message_id: int, status: int = 0) -> bytes:
