@@ -59,6 +59,10 @@ class InvalidQueryError(SenderError):
     """A query's identifier breaks a rule of PS3.4 C.4: hierarchy, level, or a value that is no legal key."""
 
 
+class InvalidActionError(SenderError):
+    """The action information of a request for storage commitment is missing, malformed or incomplete (PS3.4 J.3.2)."""
+
+
 class QueryLimitError(SenderError):
     """A query has more matches, or takes longer, than the node gives to one; what was answered so far is right."""
 
@@ -85,6 +89,10 @@ class ObjectDamagedError(HostError):
 
 class BusyError(HostError):
     """The node does as much of this at once as it may."""
+
+
+class ObjectMissingError(ObjectDamagedError):
+    """A stored object is no longer in the archive."""
 
 
 class DrainingError(HostError):

@@ -62,6 +62,7 @@ KEYS: Mapping[str, str] = {
     "sop_class_uid": "SOP Class UID",
     "sop_uid": "SOP Instance UID",
     "study_uid": "Study Instance UID",
+    "transaction_uid": "Transaction UID of a storage commitment",
     "transfer_syntax_uid": "Transfer Syntax UID",
     "unit": "id of a unit",
     # How it went.
@@ -71,7 +72,8 @@ KEYS: Mapping[str, str] = {
     "count": "how many",
     "destination": "name of a C-MOVE destination in the configuration",
     "error": "what another program or the system said, one line",
-    "failed": "instances that a retrieval could not deliver",
+    "failed": "instances that a retrieval could not deliver, or that are not committed to",
+    "held": "instances that are committed to",
     "indexed": "objects entered in the index",
     "instances": "how many instances",
     "keys": "keys of the configuration",

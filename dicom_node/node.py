@@ -10,8 +10,10 @@ from typing import Protocol
 
 from dicom_node import __version__, notify
 from dicom_node.alerts.deadman import ping
+from dicom_node.dimse.access import Destination
 from dicom_node.dimse.capacity import Places
 from dicom_node.dimse.listener import answers, open_port
+from dicom_node.dimse.reporting import Reporter
 from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
 from dicom_node.reception import Reception, capacity_of
@@ -25,8 +27,8 @@ from dicom_node.workers import Workers
 
 log = get_logger(__name__)
 
-REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK = 20.0, 2.0, 5.0
-"""Seconds between two looks at whether a review, a settled exam, a delivery is due."""
+REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK, COMMITMENT_LOOK = 20.0, 2.0, 5.0, 2.0
+"""Seconds between two looks at whether a review, a settled exam, a delivery, a report of commitment is due."""
 
 IDLE_TURN = 1.0
 """Seconds between two looks of the main thread at the signals."""
@@ -74,10 +76,12 @@ class Node:
         self.port = int(self._port.getsockname()[1])
         """The DICOM port that is listened on."""
         self._front = self._make_front(settings)
+        self._reporter = Reporter(stores.commitments(now), destinations=self._destinations)
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
             Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
+            Job(name="commitment", run=self._reporter.run, seconds=COMMITMENT_LOOK),
         )
         self._clockwork = Clockwork(self._jobs)
         self._dispatcher = self._make_dispatcher()
@@ -122,6 +126,7 @@ class Node:
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
+        stores.commitments(self._now).free_all()
         log.info(
             "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
         )
@@ -144,6 +149,7 @@ class Node:
         log.info("node.draining", seconds=grace, associations=self._front.associations)
         self._tell(listening=False)
         self._front.stop(grace, self._hurry)
+        self._reporter.stop()
         self._clockwork.stop()
         self._stores.close()
         log.info("node.stopped")
@@ -232,6 +238,9 @@ class Node:
     def _dispatch(self) -> None:
         with self._dispatching:
             self._dispatcher.run()
+
+    def _destinations(self) -> tuple[Destination, ...]:
+        return self._site.settings.destinations()
 
     def _make_dispatcher(self) -> Dispatcher:
         site, index = self._site, self._stores.index

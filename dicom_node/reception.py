@@ -12,6 +12,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Destination
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
+from dicom_node.dimse.commitment import CommitmentScp
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.dialogue import Patience
 from dicom_node.dimse.find import FindScp
@@ -64,6 +65,7 @@ class Reception:
                     patience=lambda: _patience(self._site.settings),
                     places=threading.Semaphore(settings.node.max_associations),
                 ),
+                pdu.N_ACTION_RQ: partial(CommitmentScp, commitments=stores.commitments(now)),
             },
             now=now,
         )

@@ -1,7 +1,7 @@
 """What one configuration makes of the rooms: the values and objects that the node and the commands work with."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,11 +17,13 @@ from dicom_node.alerts.notice import Site as Speaker
 from dicom_node.alerts.smtp import SmtpChannel
 from dicom_node.alerts.webhook import WebhookChannel
 from dicom_node.archive.store import LocalArchive
+from dicom_node.dicom.uids import STORAGE_SOP_CLASSES
 from dicom_node.errors import IndexDamagedError, StorageUnavailableError
 from dicom_node.index import state
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.sqlite import set_aside
 from dicom_node.logs import get_logger
+from dicom_node.services.commitment import Commitments
 from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.decisions import ExamDecisions
 from dicom_node.services.found import Rules
@@ -104,6 +106,13 @@ class Stores:
     def conflicts(self) -> ConflictDecisions:
         """Return the decisions of people about instances with several contents."""
         return ConflictDecisions(archive=self.archive, indexer=self.indexer)
+
+    def commitments(self, now: Callable[[], datetime] = utc_now) -> Commitments:
+        """Return the requests for storage commitment."""
+        return Commitments(index=self.index, archive=self.archive, is_storage=self._is_storage, now=now)
+
+    def _is_storage(self, sop_class_uid: str) -> bool:
+        return sop_class_uid in STORAGE_SOP_CLASSES or sop_class_uid in self.site.settings.node.private_sop_classes
 
     def close(self) -> None:
         """Close both."""

@@ -31,7 +31,13 @@ from dicom_node.archive.space import MARKER, SPOOL, Volume, write_marker
 from dicom_node.archive.spool import Spool
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.part10 import Seal, build_preamble_and_meta, read_meta
-from dicom_node.errors import ObjectDamagedError, OperatorError, StorageUnavailableError, UnreadableInstanceError
+from dicom_node.errors import (
+    ObjectDamagedError,
+    ObjectMissingError,
+    OperatorError,
+    StorageUnavailableError,
+    UnreadableInstanceError,
+)
 from dicom_node.logs import get_logger
 
 OBJECTS = "objects"
@@ -199,13 +205,13 @@ class LocalArchive:
     def open_object(self, digest: str) -> BinaryIO:
         """Open an object for reading, at its preamble; ``dicom.part10.read_meta`` tells where the data set begins.
 
-        Raises ObjectDamagedError when there is none, StorageUnavailableError when it cannot be opened, ValueError for
+        Raises ObjectMissingError when there is none, StorageUnavailableError when it cannot be opened, ValueError for
         a malformed digest.
         """
         try:
             file = os.open(object_name(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._volume.fd)
         except FileNotFoundError as error:
-            raise ObjectDamagedError(f"object {digest} is missing from the archive") from error
+            raise ObjectMissingError(f"object {digest} is missing from the archive") from error
         except OSError as error:
             raise StorageUnavailableError(f"cannot open object {digest}: {reason(error)}") from error
         return os.fdopen(file, "rb")

@@ -25,23 +25,30 @@ class Verdict:
 def rehash(archive: LocalArchive, digest: str) -> int:
     """Read one object's data set to its end and return its length in bytes; a megabyte at a time is held.
 
-    Raises ObjectDamagedError when the object is missing, cannot be read, or no longer has the bytes its name
+    Raises as ``rehashing``.
+    """
+    return sum(rehashing(archive, digest))
+
+
+def rehashing(archive: LocalArchive, digest: str) -> Iterator[int]:
+    """Read one object's data set to its end, and yield the length of each piece that was read, a megabyte or less.
+
+    Raises ObjectMissingError, ObjectDamagedError when the object cannot be read, or no longer has the bytes its name
     promises; StorageUnavailableError when it cannot be opened.
     """
     with archive.open_object(digest) as file:
-        found, length = sha256(), 0
+        found = sha256()
         try:
             file.seek(read_meta(file).data_set_offset, os.SEEK_SET)
             while chunk := file.read(_CHUNK):
                 found.update(chunk)
-                length += len(chunk)
+                yield len(chunk)
         except OSError as error:
             raise ObjectDamagedError(f"object {digest} cannot be read to its end: {reason(error)}") from error
         except UnreadableInstanceError as error:
             raise ObjectDamagedError(f"object {digest} has no readable file meta: {error}") from error
     if found.hexdigest() != digest:
         raise ObjectDamagedError(f"object {digest} has other bytes than its name promises")
-    return length
 
 
 def verify_all(archive: LocalArchive) -> Iterator[Verdict]:

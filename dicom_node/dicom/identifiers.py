@@ -62,25 +62,28 @@ class Element:
     items: tuple[tuple["Element", ...], ...] | None = None
 
 
-def read_elements(data: bytes, encoding: Encoding) -> tuple[Element, ...]:
+def read_elements(
+    data: bytes, encoding: Encoding, *, largest: int = LARGEST, most_elements: int = MOST_ELEMENTS
+) -> tuple[Element, ...]:
     """Read an identifier. Raises InvalidQueryError when it is not a whole data set or larger than any identifier is."""
     if encoding.deflated:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            data = inflater.decompress(data, LARGEST + 1)
+            data = inflater.decompress(data, largest + 1)
         except zlib.error:
             raise InvalidQueryError("the identifier cannot be inflated") from None
-        if not inflater.eof and len(data) <= LARGEST:
+        if not inflater.eof and len(data) <= largest:
             raise _cut_short()
-    if len(data) > LARGEST:
+    if len(data) > largest:
         raise InvalidQueryError("the identifier is too long")
-    reader = _Reader(data, encoding)
+    reader = _Reader(data, encoding, most_elements)
     return reader.elements(len(data), depth=0)
 
 
 class _Reader:
-    def __init__(self, data: bytes, encoding: Encoding) -> None:
+    def __init__(self, data: bytes, encoding: Encoding, most_elements: int) -> None:
         self._data = data
+        self._most_elements = most_elements
         self._at = 0
         self._count = 0
         self._use(encoding)
@@ -100,7 +103,7 @@ class _Reader:
                 self._unpack(self._longs, end)
                 return tuple(found)
             self._count += 1
-            if self._count > MOST_ELEMENTS:
+            if self._count > self._most_elements:
                 raise InvalidQueryError("the identifier has too many elements")
             element = self._element(tag, end, depth)
             if tag & 0xFFFF:  # a group length (gggg,0000) says nothing

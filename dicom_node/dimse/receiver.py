@@ -220,6 +220,7 @@ class ReceivingSocket(AssociationSocket):
             if not self._receive(0.0 if library_speaks or has_errand else turn_ends - now):
                 if has_errand and established:
                     self.send(self._requests.run_errand())
+                    self._last_sign = time.monotonic()  # while the node works for it, the peer need say nothing
                 self._keep_deadlines(time.monotonic(), established=established)
                 if established and self._draining() and self._at_rest():
                     self._refuse("the node is stopping", reason=0)

@@ -1,6 +1,7 @@
 """The one place where an outcome or an error becomes a DIMSE status and an Error Comment.
 
 C-STORE: PS3.4 B.2.3 and PS3.7 9.1.1.1.9. C-FIND: PS3.4 C.4.1.1.4. C-MOVE: PS3.4 C.4.2.1.5. C-GET: PS3.4 C.4.3.1.4.
+N-ACTION: PS3.7 10.1.4.1.10 and annex C.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ class Status:
 SUCCESS = Status(0x0000)
 PENDING = Status(0xFF00)
 CANCELLED = Status(0xFE00)
+
+NO_SUCH_SOP_CLASS = Status(0x0118, "only the Storage Commitment Push Model has actions here")
+NO_SUCH_SOP_INSTANCE = Status(0x0112, "the one instance with actions is 1.2.840.10008.1.20.1.1")
+INVALID_SOP_INSTANCE = Status(0x0117, "Requested SOP Instance UID is missing or no UID")
+NO_SUCH_ACTION = Status(0x0123, "the one action is type 1, request storage commitment")
 
 _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.PermissionDeniedError, 0x0124),
@@ -42,6 +48,12 @@ _RETRIEVE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.InvalidQueryError, 0xA900),
     (errors.DatabaseError, 0xA701),
     (errors.HostError, 0xA702),
+)
+
+_ACTION: tuple[tuple[type[errors.NodeError], int], ...] = (
+    (errors.InvalidActionError, 0x0115),
+    (errors.HostError, 0x0213),
+    (errors.DatabaseError, 0x0213),
 )
 
 _UNFORESEEN = "unexpected error, see the node's log"
@@ -91,3 +103,8 @@ def is_stored(code: int) -> bool:
 def is_warning(code: int) -> bool:
     """Tell whether a status is a warning (PS3.7 annex C.4): 0001, 0107, 0116, or B000 to BFFF."""
     return code in {0x0001, 0x0107, 0x0116} or 0xB000 <= code <= 0xBFFF
+
+
+def of_action_error(error: Exception) -> Status:
+    """Return the N-ACTION status of ``error``: 0115, 0213, or 0110 for what nobody foresaw."""
+    return _of(_ACTION, error, otherwise=0x0110)

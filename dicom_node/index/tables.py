@@ -351,6 +351,33 @@ delivery = Table(
     Index(None, "state", "next_attempt_at"),
 )
 
+commitment = Table(
+    "commitment",
+    metadata,
+    # A request for storage commitment, and how far its report has come.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("transaction_uid", PlainText, nullable=False),
+    _text("caller"),  # the names it is listed under
+    _text("calling_ae"),
+    _text("called_ae"),
+    _text("peer_address"),
+    Column("requested", JSON, nullable=False),  # [[SOP class UID, SOP instance UID], ...]
+    Column("instances", Integer, nullable=False),  # how many that are
+    Column("refusal", Integer, nullable=True),  # failure reason of all of them; null: each is looked at
+    Column("state", PlainText, nullable=False),  # waiting, reported, given up
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    _text("lease"),
+    Column("lease_until", UtcDateTime, nullable=True),
+    _text("last_error"),
+    Column("failures", JSON(none_as_null=True), nullable=True),  # [[place in requested, failure reason], ...]
+    Column("checked_at", UtcDateTime, nullable=True),  # when failures was so; null: not looked at yet
+    Column("finished_at", UtcDateTime, nullable=True),
+    Index(None, "state", "next_attempt_at"),
+    Index(None, "transaction_uid"),
+)
+
 silence = Table(
     "silence",
     metadata,

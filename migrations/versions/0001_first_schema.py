@@ -39,6 +39,31 @@ def upgrade() -> None:
     )
     op.create_index("ix_alert_state_unit_id", "alert", ["state", "unit_id"], unique=False)
     op.create_table(
+        "commitment",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("transaction_uid", TEXT, nullable=False),
+        sa.Column("caller", TEXT, server_default="", nullable=False),
+        sa.Column("calling_ae", TEXT, server_default="", nullable=False),
+        sa.Column("called_ae", TEXT, server_default="", nullable=False),
+        sa.Column("peer_address", TEXT, server_default="", nullable=False),
+        sa.Column("requested", sa.JSON(), nullable=False),
+        sa.Column("instances", sa.Integer(), nullable=False),
+        sa.Column("refusal", sa.Integer(), nullable=True),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(), nullable=False),
+        sa.Column("lease", TEXT, server_default="", nullable=False),
+        sa.Column("lease_until", sa.DateTime(), nullable=True),
+        sa.Column("last_error", TEXT, server_default="", nullable=False),
+        sa.Column("failures", sa.JSON(), nullable=True),
+        sa.Column("checked_at", sa.DateTime(), nullable=True),
+        sa.Column("finished_at", sa.DateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_commitment"),
+    )
+    op.create_index("ix_commitment_state_next_attempt_at", "commitment", ["state", "next_attempt_at"], unique=False)
+    op.create_index("ix_commitment_transaction_uid", "commitment", ["transaction_uid"], unique=False)
+    op.create_table(
         "decision",
         sa.Column("id", TEXT, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
