@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse.contexts import PERMISSIONS, ContextTable
 from dicom_node.dimse.pdu import ASSOCIATE_RQ, HEADER_LENGTH, ProtocolError
@@ -125,8 +127,8 @@ def negotiate(request: AssociationRequest, table: ContextTable, services: frozen
         takes, gives = _direction(request, table, services, proposal.abstract_syntax)
         known = takes or gives
         wanted = _not_yet(accepted, proposal)
-        if gives and not takes:  # the peer will receive: its own order tells what it would rather have
-            wanted = next(((syntax,) for syntax in wanted if table.syntax(proposal.abstract_syntax, [syntax])), ())
+        if gives and not takes:
+            wanted = _wanted_most(table, proposal.abstract_syntax, wanted)
         chosen = table.syntax(proposal.abstract_syntax, wanted) if known else ""
         if chosen and table.is_library_s(proposal.abstract_syntax):
             for_library.append(proposal)
@@ -177,6 +179,17 @@ def _not_yet(accepted: Mapping[int, AcceptedContext], proposal: Proposal) -> tup
         if context.sop_class_uid == proposal.abstract_syntax
     }
     return tuple(syntax for syntax in proposal.transfer_syntaxes if syntax not in had) or proposal.transfer_syntaxes
+
+
+def _wanted_most(table: ContextTable, abstract_syntax: str, proposed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the transfer syntax for a peer that will receive: its own order tells what it would rather have.
+
+    But for implicit VR where it takes explicit VR too: that is what the node stores when a sender leaves it the choice.
+    """
+    first = next((syntax for syntax in proposed if table.syntax(abstract_syntax, [syntax])), "")
+    if first == ImplicitVRLittleEndian and ExplicitVRLittleEndian in proposed:
+        first = ExplicitVRLittleEndian
+    return (first,) if first else ()
 
 
 def _information(

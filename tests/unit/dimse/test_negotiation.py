@@ -19,6 +19,7 @@ from dicom_node.dimse.serving import AcceptedContext
 from tests import raw_peer
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION
 
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 UNKNOWN_SYNTAX = "1.2.3.4.6"
 PRIVATE = "1.2.3.4.5"
 ALL = frozenset({"echo", "find", "store"})
@@ -195,3 +196,21 @@ def test_a_malformed_request_is_told(item: bytes) -> None:
     data = raw_peer.associate_request(b"UNIT", b"NODE", [])
     with pytest.raises(ProtocolError):
         parse_association_request(data + item)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "chosen"),
+    [
+        ([IMPLICIT, EXPLICIT], EXPLICIT),
+        ([IMPLICIT], IMPLICIT),
+        ([JPEG_LOSSLESS, EXPLICIT, IMPLICIT], JPEG_LOSSLESS),
+        ([UNKNOWN_SYNTAX, IMPLICIT], IMPLICIT),
+    ],
+)
+def test_a_peer_that_will_receive_gets_what_it_would_rather_have(proposed: list[str], chosen: str) -> None:
+    data = with_information(
+        raw_peer.associate_request(b"PACS", b"NODE", [(MAMMOGRAM, proposed)]),
+        raw_peer.item(0x54, counted(MAMMOGRAM, b"\0\1")),
+    )
+    negotiated = negotiate(parse_association_request(data), ContextTable(), frozenset({"get"}))
+    assert negotiated.accepted == {1: AcceptedContext(MAMMOGRAM, chosen, takes=False, gives=True)}
