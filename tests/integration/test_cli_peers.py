@@ -432,6 +432,7 @@ def test_an_instance_of_another_class_or_half_of_one_becomes_no_file(tmp_path: P
     files = FetchedFiles(tmp_path, {1: AcceptedContext(MAMMOGRAM, EXPLICIT)}, calling_ae="A", sender="B", address="")
     assert files.begin(_store_command("2.25.1", "1.2.3"), 1).finish()[0] == 0xA900
     assert files.begin(_store_command("2.25.1"), 3).finish()[0] == 0xA900
+    assert files.begin(_store_command("2.25.1"), 1).finish() == (0xC000, "no data set")
     half = files.begin(_store_command("2.25.2"), 1)
     half.write(memoryview(b"data"))
     assert [path.name for path in tmp_path.iterdir()] == [".2.25.2.part"]
