@@ -79,6 +79,7 @@ _USUAL_CLASSES: tuple[str, ...] = (
 """What breast imaging makes, the most usual first."""
 
 _STORED = (0x0000, "")
+_NO_DATA_SET = (0xC000, "no data set")
 _NO_UID, _OTHER_CLASS, _NO_ROOM = (0x0117, "no usable UID"), (0xA900, "not the class of the context"), 0xA700
 
 
@@ -164,6 +165,9 @@ class _Fetched:
 
     def finish(self) -> tuple[int, str]:
         """Give the file its name; return the status and the Error Comment for the peer."""
+        if not self._size and not self._answer[0]:
+            self._answer = _NO_DATA_SET
+            self.discard()
         file, self._file = self._file, None
         if file is not None:
             try:

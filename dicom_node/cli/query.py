@@ -144,8 +144,8 @@ def get(app: App, *, words: tuple[str, ...], folder: Path, question: _Question, 
     """Fetch what matches from PEER (C-GET) into DICOM files.
 
     PEER is a name of the configuration with a port (node is the node itself), HOST PORT, or TITLE@HOST:PORT. An
-    association has room for the classes of breast imaging in every transfer syntax, and for other classes
-    uncompressed.
+    association has room for what breast imaging makes: the more usual a class, the more transfer syntaxes it is taken
+    in. What else matches, the peer cannot send.
 
     Exit code 1 when an instance did not come.
     """

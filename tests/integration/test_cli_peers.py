@@ -2,12 +2,14 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
@@ -25,6 +27,7 @@ from tests.commands import Commands
 from tests.factories import encode, make_mg, make_stereo_pair, write_file
 from tests.live import CONFIG, free_port, live_node
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND
+from tests.receivers import raw_server
 
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 
@@ -122,6 +125,36 @@ def test_who_cannot_be_called_is_told_in_a_sentence(
     called = commands("echo", *words)
     assert (called.code, called.out) == (code, "")
     assert told in called.err
+
+
+def test_a_peer_that_is_silent_is_left_after_the_time_given(site: Path, commands: Commands) -> None:
+    with raw_server(lambda _: None) as port:
+        called = commands("echo", "127.0.0.1", str(port), "-to", "0.2")
+    assert called.code == 69
+    assert "the peer did not answer the association request in time" in called.err
+
+
+def test_by_tls_both_show_their_certificates(site: Path, commands: Commands, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    own, its = authority.issue_cert("node.example.org"), authority.issue_cert("127.0.0.1")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server)
+    its.configure_cert(server)
+    ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority.cert_pem.write_to_path(ca)
+    own.cert_chain_pems[0].write_to_path(cert)
+    own.private_key_pem.write_to_path(key)
+    with peer(tls=server) as port, site.open("a", encoding="utf-8") as file:
+        file.write(f'[peers.far]\nae_title = "FAR"\nhost = "127.0.0.1"\nport = {port}\ntls = true\n')
+        file.flush()
+        good = ("--ca", ca, "--cert", cert, "--key", key)
+        commands.good("echo", "far", *good)
+        commands.good("echo", f"FAR@127.0.0.1:{port}", "--tls", *good)
+        stranger = commands("echo", "far")
+        assert (stranger.code, "the peer's certificate is not accepted" in stranger.err) == (69, True)
+        nameless = commands("echo", "far", "--ca", ca)
+        assert (nameless.code, nameless.err.startswith("error: FAR at ")) == (69, True)
 
 
 def test_without_a_configuration_a_peer_can_be_called(
@@ -399,6 +432,7 @@ def test_an_instance_of_another_class_or_half_of_one_becomes_no_file(tmp_path: P
     files = FetchedFiles(tmp_path, {1: AcceptedContext(MAMMOGRAM, EXPLICIT)}, calling_ae="A", sender="B", address="")
     assert files.begin(_store_command("2.25.1", "1.2.3"), 1).finish()[0] == 0xA900
     assert files.begin(_store_command("2.25.1"), 3).finish()[0] == 0xA900
+    assert files.begin(_store_command("2.25.1"), 1).finish() == (0xC000, "no data set")
     half = files.begin(_store_command("2.25.2"), 1)
     half.write(memoryview(b"data"))
     assert [path.name for path in tmp_path.iterdir()] == [".2.25.2.part"]
