@@ -252,6 +252,8 @@ class _Parser:
             if descends(date, self._level) or not all(self._is_answered(key) for key in keys) or None in elements:
                 continue
             first, second = (element.value.decode("ascii", "replace") for element in elements if element is not None)
+            if max(len(first), len(second)) > LONGEST_VALUE:
+                continue  # refused as each of them is
             try:
                 test = date_and_time(first, second, time)
             except ValueError as error:

@@ -85,6 +85,7 @@ def test_each_of_it_holds_where_it_was() -> None:
         ({"StudyDate": "x-y", "StudyTime": "10-11"}, "StudyDate is no DA value or range"),
         ({"StudyDate": "20260504-", "StudyTime": "-25"}, "StudyDate is no TM value or range"),
         ({"AccessionNumber": "A" * 1025}, "longer than"),
+        ({"StudyDate": "-" * 50_000, "StudyTime": "10-11"}, "StudyDate is longer than"),
         ({"SeriesInstanceUID": "1.2.3"}, "SeriesInstanceUID is below the STUDY level"),
     ],
 )
