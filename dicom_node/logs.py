@@ -299,7 +299,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
 
 
 class _Repeats:
-    """Leaves out warnings, and what anybody can cause, that come too often; the next one says how many were left out."""
+    """Leaves out warnings, and what anybody can cause, that come too often; the next one says how many it were."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
