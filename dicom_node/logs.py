@@ -139,6 +139,9 @@ _SAME = (
 """Warnings that agree in these are equal. Nothing a stranger can vary at will is among them but his address."""
 _MOST_KINDS = 1000
 
+_ANYBODYS = frozenset({"connection.dropped"})
+"""Information that anybody can cause who reaches the port: it is limited as warnings are."""
+
 _FIRST = ("timestamp", "level", "event", "logger")
 _EVENT = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -302,7 +305,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
 
 
 class _Repeats:
-    """Leaves out warnings that come too often, and says with the next one how many were left out."""
+    """Leaves out warnings, and what anybody can cause, that come too often; the next one says how many it were."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -310,7 +313,7 @@ class _Repeats:
         self._kinds: OrderedDict[tuple[str, ...], tuple[float, int]] = OrderedDict()
 
     def __call__(self, _logger: Any, method: str, event: _Event) -> _Event:
-        if method in ("debug", "info"):
+        if method in ("debug", "info") and event["event"] not in _ANYBODYS:
             return event
         with self._lock:
             left_out = self._count(tuple(str(event.get(name, "")) for name in _SAME))

@@ -284,7 +284,7 @@ class _Connection(RequestHandler):
             request = read_request(connection, self.server.wire.limits)
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
-            log.warning("connection.dropped", peer=address, reason=reason)
+            log.info("connection.dropped", peer=address, reason=reason)
             self.server.shutdown_request(connection)
             return
         is_own = request.calling_ae == self.server.own_title

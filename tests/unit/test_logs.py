@@ -302,6 +302,14 @@ def test_information_is_never_left_out() -> None:
     assert all(repeats(None, "info", {"event": "instance.stored"}) for _ in range(100))
 
 
+def test_information_that_anybody_can_cause_is_limited_as_warnings_are() -> None:
+    stream = written()
+    log = logs.get_logger("x")
+    for number in range(3000):
+        log.info("connection.dropped", peer=f"10.0.{number % 250}.1")
+    assert len(lines(stream)) == 400
+
+
 def test_warnings_about_ever_new_peers_are_limited_too() -> None:
     clock = Clock()
     repeats = logs._Repeats(clock)
