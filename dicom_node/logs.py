@@ -49,6 +49,7 @@ KEYS: Mapping[str, str] = {
     "bind": "address the node listens on",
     "called_ae": "AE title that was called",
     "calling_ae": "AE title that called",
+    "certificate": "name in a TLS certificate",
     "channel": "name of an alert channel",
     "digest": "SHA-256 of a data set: the name of its object",
     "exam": "id of an exam",
