@@ -63,6 +63,7 @@ KEYS: Mapping[str, str] = {
     "sop_class_uid": "SOP Class UID",
     "sop_uid": "SOP Instance UID",
     "study_uid": "Study Instance UID",
+    "tls_port": "TCP port of associations by TLS",
     "transfer_syntax_uid": "Transfer Syntax UID",
     "unit": "id of a unit",
     # How it went.

@@ -121,6 +121,8 @@ def load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
     """Have a context show the node's certificate. Raises CertificateError."""
     context.set_ciphers(CIPHERS[files.profile])
     key = files.key
+    for path in (files.certificate, key):
+        _read(path)
     try:
         context.load_cert_chain(files.certificate, key, password=_no_passphrase)
     except _PassphraseWantedError:
@@ -139,8 +141,15 @@ def load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
         else:
             words = f"{key} holds no private key in PEM form that fits; it begins with -----BEGIN PRIVATE KEY-----"
         raise CertificateError(words) from None
-    except OSError as error:
-        raise CertificateError(f"cannot read {error.filename or key} ({error.strerror})") from None
+
+
+def load_authorities(context: ssl.SSLContext, path: Path) -> None:
+    """Have a context trust the certificates in a file. Raises CertificateError."""
+    read_certificates(path)
+    try:
+        context.load_verify_locations(path)
+    except OSError:
+        raise CertificateError(f"a certificate in {path} is damaged; write the file again") from None
 
 
 class _PassphraseWantedError(Exception):
@@ -201,7 +210,7 @@ def _time(tag: int, value: bytes) -> datetime:
 
 
 def _subject(name: bytes) -> str:
-    named = {}
+    named: dict[bytes, str] = {}
     for _, relative in _elements(name):
         for _, pair in _elements(relative):
             (_, kind), (tag, value), *_ = _elements(pair)

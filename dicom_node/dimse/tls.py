@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Self
 
-from dicom_node.dimse.certificates import TlsFiles, file_problems, load_own, printable_name
+from dicom_node.dimse.certificates import TlsFiles, load_authorities, load_own, printable_name
 from dicom_node.dimse.pdu import ProtocolError
 from dicom_node.errors import CertificateError
 
@@ -60,7 +59,7 @@ class PeerCertificate:
 class SecureSocket(ssl.SSLSocket):
     """A TLS connection that several threads may use: the library's own object takes one at a time."""
 
-    _turn: threading.RLock  # type: ignore[valid-type]  # a function before Python 3.13
+    _turn: threading.RLock
     is_over = False
     """Its end was announced: nothing is sent any more, least of all in the clear."""
     is_own_check = False
@@ -117,7 +116,7 @@ def server_context(files: TlsFiles, own_title: str = "") -> ssl.SSLContext:
         connection.is_own_check = True
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
-    context.sni_callback = on_name  # type: ignore[assignment]  # typeshed knows no None of it
+    context.sni_callback = on_name
     return context
 
 
@@ -151,18 +150,12 @@ def client_context(files: TlsFiles, certificates: Collection[str] = ()) -> ssl.S
 
 
 def _context(protocol: Any, files: TlsFiles) -> ssl.SSLContext:
-    problem = next(file_problems(files, datetime.now(UTC)), None)
-    if problem is not None:
-        raise CertificateError(problem[1])
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     load_own(context, files)
     if files.authorities is not None:
-        try:
-            context.load_verify_locations(files.authorities)
-        except OSError as error:
-            raise CertificateError(f"{files.authorities} cannot be used ({error.strerror or error})") from None
+        load_authorities(context, files.authorities)
         context.verify_mode = ssl.CERT_REQUIRED
         # What is in the file is trusted, whoever issued it: an authority below another, or a device's own certificate.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
