@@ -1,6 +1,5 @@
 """A whole node with TLS: two receiving processes, both ports, queries, and new certificates by a reload."""
 
-import json
 import shutil
 import signal
 import ssl
@@ -10,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.node import Node
+from dicom_node.settings import load_settings
+from dicom_node.site import Site, open_stores
 from tests import raw_peer
 from tests.certificates import Authority
+from tests.commands import Commands
 from tests.factories import make_mg, write_file
 from tests.live import CONFIG, LiveNode, free_port
 from tests.querying import wait_until
@@ -89,16 +92,17 @@ def test_stores_and_queries_go_by_both_ports(node: SecureNode, tmp_path: Path) -
         assert tuple(peer.answer[7:10]) == (1, 1, 3)
 
 
-def test_it_is_listed_with_its_ports_and_the_end_of_its_certificates(node: SecureNode) -> None:
-    told = json.loads(node.command("status", "--json").stdout)
+def test_it_is_listed_with_its_ports_and_the_end_of_its_certificates(
+    node: SecureNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = Commands(node.config, capsys)
+    told = commands.json("status")
     assert (told["node"]["listening"], told["node"]["tls_port"]) == (True, node.tls_port)
     assert [each["key"] for each in told["certificates"]] == ["certificate_file", "ca_file"]
-    status = node.command("status").stdout
+    status = commands.good("status").out
     assert f"by TLS at port {node.tls_port}" in status
     assert "TLS: the certificate of node in node.tls.certificate_file ends on " in status
-    checked = node.command("check-config")
-    assert checked.returncode == 0
-    assert "node.tls.certificate_file: a certificate of node ends on " in checked.stdout
+    assert "node.tls.certificate_file: a certificate of node ends on " in commands.good("check-config").out
 
 
 def test_a_reload_renews_the_certificate_in_every_process(node: SecureNode) -> None:
@@ -113,8 +117,9 @@ def test_a_reload_renews_the_certificate_in_every_process(node: SecureNode) -> N
         assert staying.read_response()[0].status == 0
 
 
-def test_a_reload_with_a_wrong_key_changes_nothing(node: SecureNode) -> None:
+def test_a_reload_with_a_wrong_key_changes_nothing(node: SecureNode, capsys: pytest.CaptureFixture[str]) -> None:
     before = node.shown()
+    commands = Commands(node.config, capsys)
     key = node.folder / "ca" / "node.key"
     good = key.read_bytes()
     key.write_bytes(node.authority.issue("another")[1].read_bytes())
@@ -122,36 +127,45 @@ def test_a_reload_with_a_wrong_key_changes_nothing(node: SecureNode) -> None:
         node.reload("config.rejected")
         assert "node.tls.key_file" in node.log.read_text()
         assert node.shown() == before
-        checked = node.command("check-config")
-        assert checked.returncode == 78
-        assert f"{node.config}:" in checked.stderr
-        assert "node.tls.key_file: " in checked.stderr
-        assert "is not the key of the certificate in" in checked.stderr
-        assert node.command("status").returncode == 0
+        checked = commands("check-config")
+        assert checked.code == 78
+        assert f"{node.config}:" in checked.err
+        assert "node.tls.key_file: " in checked.err
+        assert "is not the key of the certificate in" in checked.err
+        assert commands("status").code == 0  # reads no key
     finally:
         key.write_bytes(good)
 
 
-def test_it_does_not_start_with_a_key_that_everyone_may_read(tmp_path: Path) -> None:
+def test_it_does_not_start_with_a_key_that_everyone_may_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], logs_as_they_were: None
+) -> None:
     node = SecureNode(tmp_path)
     (tmp_path / "ca" / "node.key").chmod(0o644)
-    started = node.command("serve", "--create")
-    assert started.returncode == 78
-    assert "chmod o=" in started.stderr
+    started = Commands(node.config, capsys)("serve", "--create")
+    assert (started.code, "chmod o=" in started.err) == (78, True)
     assert not node.data.exists()
 
 
-def test_with_only_there_is_no_plain_port(tmp_path: Path) -> None:
-    node = SecureNode(tmp_path)
-    text = (
-        node.config.read_text().replace("workers = 2", "workers = 1").replace("[node.tls]", "[node.tls]\nonly = true")
-    )
-    node.config.write_text(text)
-    node.start()
+def test_with_only_there_is_no_plain_port_and_tls_is_neither_begun_nor_ended_by_a_reload(
+    tmp_path: Path, logs_as_they_were: None
+) -> None:
+    files = SecureNode(tmp_path)
+    text = files.config.read_text().replace("workers = 2", "workers = 1")
+    files.config.write_text(text.replace("[node.tls]", "[node.tls]\nonly = true"))
+    settings = load_settings(files.config, {}).settings
+    node = Node(open_stores(Site.of(settings), create=True))
+    node.start(by_clock=False)
     try:
-        assert node.dcmtk("echoscu", "PRONE_RM2").returncode == 0
+        assert node.ports == f"port {files.tls_port} by TLS"
+        assert node._is_well() is False  # its clockwork does not run
+        assert node._ports.answer(node._own_title)
+        assert files.dcmtk("echoscu", "PRONE_RM2").returncode == 0
         with pytest.raises(ConnectionRefusedError):
-            RawPeer(node.port)
-        assert node.stop() == 0
+            RawPeer(files.port)
+        files.config.write_text(text.partition("[node.tls]")[0].replace('certificate = "device"', ""))
+        node._reload(lambda: load_settings(files.config, {}).settings)
+        assert node._site.settings.node.tls == settings.node.tls
+        assert files.dcmtk("echoscu", "PRONE_RM2").returncode == 0
     finally:
-        node.kill()
+        node.stop()
