@@ -117,9 +117,9 @@ def view_of(stores: Stores, at: datetime, unit_id: str | None = None) -> View:
 def _node_state(stores: Stores) -> NodeState:
     told, settings = stores.archive.claims.node(), stores.site.settings.node
     tls_port = settings.tls.port if settings.tls is not None else None
-    port = tls_port if settings.tls is not None and settings.tls.only else settings.port
+    port = settings.tls.port if settings.tls is not None and settings.tls.only else settings.port
     if told is None:
-        return NodeState(running=False, listening=False, port=port or 0, tls_port=tls_port, since=None)
+        return NodeState(running=False, listening=False, port=port, tls_port=tls_port, since=None)
     port = int(told.get("port", port))
     tls_port = told.get("tls_port", tls_port)
     since = datetime.fromisoformat(told["since"]) if "since" in told else None

@@ -9,12 +9,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from dicom_node.settings.devices import EntityTable, IdentityTable, PeerTable, SenderTable
 from dicom_node.settings.lines import KeyPath
 from dicom_node.settings.model import NodeTable
 from dicom_node.settings.raw import Finding, table_of, tables_of, valid
 
 _SIOCGIFADDR = 0x8915
-_IPV6_ADDRESSES = Path("/proc/net/if_inet6")
+_INTERFACES, _IPV6_ADDRESSES = Path("/proc/self/net/dev"), Path("/proc/self/net/if_inet6")
 
 
 def protection(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
@@ -37,7 +38,19 @@ def protection(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[
     if tls is not None and tls.ca_file is None:
         message = "no ca_file: callers need no certificate, so TLS encrypts and proves nothing of them; add ca_file"
         yield Finding(path=("node", "tls"), message=message, is_warning=True)
-    yield from _proofs(data, has_tls=tls is not None, has_authorities=tls is not None and tls.ca_file is not None)
+    has_authorities = tls is not None and tls.ca_file is not None
+    for path, entry in entities(data):
+        entity = valid(_TABLES[path[0]], entry, context)
+        if entity is not None:
+            yield from _proofs(path, entity, has_tls=tls is not None, has_authorities=has_authorities)
+
+
+_TABLES: Mapping[object, type[EntityTable]] = {
+    "units": IdentityTable,
+    "attachments": IdentityTable,
+    "senders": SenderTable,
+    "peers": PeerTable,
+}
 
 
 def entities(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
@@ -52,17 +65,16 @@ def entities(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]
                 yield (section, name), entry
 
 
-def _proofs(data: Mapping[str, Any], *, has_tls: bool, has_authorities: bool) -> Iterator[Finding]:
-    for path, entry in entities(data):
-        if entry.get("certificate") and not has_authorities:
-            message = "nobody is asked for a certificate; write [node.tls] with ca_file"
-            yield Finding(path=(*path, "certificate"), message=message)
-        if entry.get("username") and not has_tls:
-            message = "a username is taken by TLS alone; write [node.tls]"
-            yield Finding(path=(*path, "username"), message=message)
-        if entry.get("tls") is True and not has_authorities:
-            message = "nobody could tell whose certificate is shown; write [node.tls] with ca_file"
-            yield Finding(path=(*path, "tls"), message=message)
+def _proofs(path: KeyPath, entity: EntityTable, *, has_tls: bool, has_authorities: bool) -> Iterator[Finding]:
+    if entity.certificate and not has_authorities:
+        message = "nobody is asked for a certificate; write [node.tls] with ca_file"
+        yield Finding(path=(*path, "certificate"), message=message)
+    if entity.username and not has_tls:
+        message = "a username is taken by TLS alone; write [node.tls]"
+        yield Finding(path=(*path, "username"), message=message)
+    if entity.tls and not has_authorities:
+        message = "nobody could tell whose certificate is shown; write [node.tls] with ca_file"
+        yield Finding(path=(*path, "tls"), message=message)
 
 
 def _addresses(bind: str) -> list[IPv4Address | IPv6Address]:
@@ -72,12 +84,20 @@ def _addresses(bind: str) -> list[IPv4Address | IPv6Address]:
         return [address]
     found: list[IPv4Address | IPv6Address] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for _, name in socket.if_nameindex():
+        # Not by socket.if_nameindex, which needs a kind of socket that the service may not open.
+        for name in _lines(_INTERFACES, ":"):
             with suppress(OSError):  # an interface without an address
                 request = struct.pack("256s", name.encode()[:15])
                 found.append(IPv4Address(fcntl.ioctl(any_socket, _SIOCGIFADDR, request)[20:24]))
     if address.version == 6:  # where every address of IPv6 is listened on, those of IPv4 are as well
-        with suppress(OSError):
-            lines = _IPV6_ADDRESSES.read_text("ascii").splitlines()
-            found += [IPv6Address(bytes.fromhex(line.split()[0])) for line in lines]
+        found += [IPv6Address(bytes.fromhex(digits)) for digits in _lines(_IPV6_ADDRESSES, " ")]
     return found
+
+
+def _lines(path: Path, end: str) -> list[str]:
+    """Return what stands before ``end`` in the lines of a file that have it."""
+    try:
+        lines = path.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return []
+    return [line.partition(end)[0].strip() for line in lines if end in line]

@@ -101,6 +101,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
         "listening": False,
         "bind": "127.0.0.1",
         "port": 11112,
+        "tls_port": None,
         "since": None,
     }
     assert told["review"] == {"last_at": None, "next_at": "2026-11-24T12:00:00Z", "overdue": True}

@@ -297,7 +297,7 @@ def test_a_rule_that_cannot_work_is_told(tmp_path: Path, when: str, sets: str, w
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.0/8"\nport = 104\n', "host is not one address"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ntls = true\n', "port is missing"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nallow = ["move-destination"]\n', "without port"),
-        ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\npasscode_file = "x"\n', "without username"),
+        ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\npasscode_file = "dicom-node.toml"\n', "without username"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ncertificate = "sha256:12"\n', "names no certificate"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ncertificate = ["a\\nb"]\n', "names no certificate"),
         ('[senders.s]\nrole = "router"\ndevice_serial = "1"\nusername = "u"\n', "ae_title is missing"),
