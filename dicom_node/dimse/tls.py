@@ -1,7 +1,7 @@
 """TLS of associations, taken and made: PS3.15 annex B.12 (BCP 195 RFC 8996, 9325) and B.13 (modified).
 
-TLS 1.2 and 1.3; whoever calls shows a certificate where the node knows authorities. A session is never resumed, so that
-a certificate is looked at each time anew, by the files in force.
+TLS 1.2 and 1.3; whoever calls shows a certificate where the node knows authorities. No tickets are given, so no session
+is resumed after the files it was made with were replaced.
 """
 
 import contextlib

@@ -237,31 +237,54 @@ def test_storescu_stores_by_tls(node: Node, authority: Authority, device: tuple[
     node.store.finished.clear()
 
 
+OLD = "it offers no TLS 1.2 and no TLS 1.3"
+WEAK = "it offers no cipher suite of the profile"
+
+
 @needs_openssl
 @pytest.mark.parametrize(
-    ("options", "is_taken"),
+    ("options", "refused"),
     [
-        (["-tls1_3"], True),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], True),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], True),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384"], False),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], False),
-        (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], False),
-        (["-tls1", "-cipher", "ALL:@SECLEVEL=0"], False),
+        (["-tls1_3"], ""),
+        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], ""),
+        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], ""),
+        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384"], WEAK),
+        (["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], WEAK),
+        (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], OLD),
+        (["-tls1", "-cipher", "ALL:@SECLEVEL=0"], OLD),
     ],
 )
 def test_what_the_profile_leaves_out_is_refused(
-    node: Node, authority: Authority, device: tuple[Path, Path], options: list[str], is_taken: bool
+    node: Node, authority: Authority, device: tuple[Path, Path], options: list[str], refused: str
 ) -> None:
-    assert s_client(node, authority, device, *options) is is_taken
+    with capture_logs() as lines:
+        assert s_client(node, authority, device, *options) is not bool(refused)
+        wait_until(lambda: bool(lines))
+    assert not refused or [each["reason"] for each in lines] == [refused]
 
 
-def s_client(node: Node, authority: Authority, device: tuple[Path, Path], *options: str) -> bool:
+@needs_openssl
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_no_session_outlives_the_files_it_was_made_with(
+    authority: Authority, device: tuple[Path, Path], tmp_path: Path, version: str
+) -> None:
+    saved = tmp_path / "session"
+    files = authority.files("resumed")
+    with running(files) as node:
+        assert s_client(node, authority, device, version, "-sess_out", str(saved))
+        assert saved.exists() is (version == "-tls1_2")  # TLS 1.3 gets no ticket at all
+        if saved.exists():
+            node.context = server_context(files, "OWN")
+            assert s_client(node, authority, device, version, "-sess_in", str(saved), is_new=True)
+
+
+def s_client(node: Node, authority: Authority, device: tuple[Path, Path], *options: str, is_new: bool = False) -> bool:
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-cert", device[0], "-key", device[1],
          "-CAfile", authority.file, *options],
         input=b"", capture_output=True, timeout=60, check=False,
     )  # fmt: skip
+    assert not is_new or b"New, " in done.stdout
     return b"Verify return code: 0 (ok)" in done.stdout and b"Cipher is (NONE)" not in done.stdout
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.dimse.access import Destination
 from dicom_node.node import Node
 from dicom_node.settings import load_settings
 from dicom_node.site import Site, open_stores
@@ -135,6 +136,30 @@ def test_a_reload_with_a_wrong_key_changes_nothing(node: SecureNode, capsys: pyt
         assert commands("status").code == 0  # reads no key
     finally:
         key.write_bytes(good)
+
+
+def test_the_site_knows_how_to_call_a_destination(node: SecureNode) -> None:
+    site = Site.of(load_settings(node.config, {}).settings)
+
+    def to(*certificates: str, tls: bool = True) -> ssl.SSLContext | None:
+        return site.tls_to(
+            Destination(
+                name="peers.p",
+                ae_title="P",
+                address="127.0.0.1",
+                port=node.tls_port,
+                tls=tls,
+                services=frozenset(),
+                certificates=certificates,
+            )
+        )
+
+    assert to(tls=False) is None
+    for context in (to(), to("node")):
+        with RawPeer(node.tls_port, tls=context) as peer:
+            assert peer.answer[0] == 2
+    with pytest.raises(ssl.SSLCertVerificationError):
+        RawPeer(node.tls_port, tls=to("another"))
 
 
 def test_it_does_not_start_with_a_key_that_everyone_may_read(
