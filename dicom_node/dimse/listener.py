@@ -14,14 +14,14 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from dicom_node.dimse import pdu, seams
+from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Proof, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse, useless
 from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate
-from dicom_node.dimse.tls import answers_by_tls, peer_certificate, shake_hands
-from dicom_node.errors import NodeError
+from dicom_node.dimse.port import SELF_CHECK, taken
+from dicom_node.dimse.tls import peer_certificate, shake_hands
 from dicom_node.logs import get_logger, silence_pynetdicom
 
 log = get_logger(__name__)
@@ -32,60 +32,15 @@ BACKLOG = 1024
 FORCE = 2.0
 """Seconds for aborts to leave when the listener closes, before the connections are cut."""
 
-SELF_CHECK = 5.0
-"""Seconds the listener has to answer itself, and the accept loop for a turn."""
-
 COURTESY = 0.002
 """Seconds in which a new connection is left to processes that have fewer than this one."""
 
 LOOK = 0.25
 """Seconds between two looks of a waiting request whether another process has freed a place."""
 
-_OWN_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
-
 _STOPPING = Refusal(result=2, source=3, reason=1, words="the node is stopping; it may try again later")
 
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
-
-
-def open_port(address: tuple[str, int]) -> socket.socket:
-    """Take an address; port 0 takes a free one. Who connects is refused until a ``Listener`` starts.
-
-    The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when another
-    program has the address, or when the installed pynetdicom is none to work with.
-    """
-    seams.check()
-    listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address[0] == "::":  # every address, those of IPv4 included, whatever the system's own choice is
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.bind(address)
-    except OSError as error:
-        listening.close()
-        raise _taken(address, error) from error
-    listening.setblocking(False)
-    return listening
-
-
-def _taken(address: tuple[str, int], error: OSError) -> NodeError:
-    return NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}")
-
-
-def answers(port: socket.socket, own_title: str, *, by_tls: bool = False) -> bool:
-    """Tell whether an association request to a listening socket is answered within ``SELF_CHECK`` seconds.
-
-    With ``by_tls`` it is the beginning of a handshake that must be answered.
-    """
-    host, number = port.getsockname()[:2]
-    host = _OWN_HOST.get(host, host)
-    if by_tls:
-        return answers_by_tls(port, host, own_title, SELF_CHECK)
-    request = pdu.associate_request(own_title)
-    with contextlib.suppress(OSError), socket.create_connection((host, number), SELF_CHECK) as connection:
-        connection.sendall(request)
-        return connection.recv(1) == bytes([pdu.ASSOCIATE_RJ])
-    return False
 
 
 class Listener:
@@ -150,7 +105,7 @@ class Listener:
         try:
             self._port.listen(BACKLOG)
         except OSError as error:
-            raise _taken(self._port.getsockname()[:2], error) from error
+            raise taken(self._port.getsockname()[:2], error) from error
         self._thread.start()
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:

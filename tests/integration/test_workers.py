@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dicom_node import workers
-from dicom_node.dimse.listener import open_port
+from dicom_node.dimse.port import open_port
 from dicom_node.errors import HostError
 from dicom_node.reception import Ports
 from dicom_node.settings import load_settings
