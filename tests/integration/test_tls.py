@@ -560,8 +560,27 @@ def test_a_new_certificate_is_shown_to_the_next_caller(authority: Authority) -> 
             assert staying.read_response()[0].status == 0
 
 
-def test_one_connection_may_send_and_receive_at_the_same_time(authority: Authority) -> None:
+def test_one_connection_may_send_and_receive_at_the_same_time(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The library's own object takes one thread at a time, and ours is used by several."""
+    inside: dict[int, int] = {}
+    overlaps = []
+
+    def watched(method: Any) -> Any:
+        def call(self: Any, *args: Any) -> Any:
+            overlaps.extend([id(self)] * inside.get(id(self), 0))
+            inside[id(self)] = 1
+            try:
+                time.sleep(0.0002)
+                return method(self, *args)
+            finally:
+                inside[id(self)] = 0
+
+        return call
+
+    for name in ("send", "recv_into"):
+        monkeypatch.setattr(ssl.SSLSocket, name, watched(getattr(ssl.SSLSocket, name)))
     data = random.Random(7).randbytes(3_000_000)
     context = server_context(authority.files())
     got: dict[str, bytes] = {}
@@ -599,6 +618,7 @@ def test_one_connection_may_send_and_receive_at_the_same_time(authority: Authori
     for end in ends.values():
         end.close()
     assert got == {"here": data, "there": data}
+    assert overlaps == []
 
 
 def test_nothing_leaves_in_the_clear_after_the_end_was_announced(authority: Authority) -> None:
