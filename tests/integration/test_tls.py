@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -304,6 +305,14 @@ def test_the_modified_profile_takes_the_suites_of_its_own_as_well(
 def test_without_authorities_tls_only_encrypts(authority: Authority) -> None:
     with running(authority.files(asks=False)) as node:
         assert echoes(node.port, authority.client())
+
+
+def test_a_certificate_itself_may_stand_among_the_authorities(authority: Authority) -> None:
+    listed, other = authority.issue("listed"), authority.issue("unlisted")
+    with running(replace(authority.files(), authorities=listed[0])) as node:
+        assert echoes(node.port, authority.client(*listed))
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            echoes(node.port, authority.client(*other))
 
 
 def hello() -> bytes:
