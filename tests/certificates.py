@@ -36,6 +36,7 @@ class Authority:
         )
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         certificate.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+        key.unlink(missing_ok=True)  # a test may have let everyone read it
         key.touch(mode=0o600)
         key.write_bytes(leaf.private_key_pem.bytes())
         return certificate, key

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -307,6 +308,14 @@ def test_without_authorities_tls_only_encrypts(authority: Authority) -> None:
         assert echoes(node.port, authority.client())
 
 
+def test_a_certificate_itself_may_stand_among_the_authorities(authority: Authority) -> None:
+    listed, other = authority.issue("listed"), authority.issue("unlisted")
+    with running(replace(authority.files(), authorities=listed[0])) as node:
+        assert echoes(node.port, authority.client(*listed))
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            echoes(node.port, authority.client(*other))
+
+
 def hello() -> bytes:
     outgoing = ssl.MemoryBIO()
     half = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="node")
@@ -561,8 +570,27 @@ def test_a_new_certificate_is_shown_to_the_next_caller(authority: Authority) -> 
             assert staying.read_response()[0].status == 0
 
 
-def test_one_connection_may_send_and_receive_at_the_same_time(authority: Authority) -> None:
+def test_one_connection_may_send_and_receive_at_the_same_time(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The library's own object takes one thread at a time, and ours is used by several."""
+    inside: dict[int, int] = {}
+    overlaps = []
+
+    def watched(method: Any) -> Any:
+        def call(self: Any, *args: Any) -> Any:
+            overlaps.extend([id(self)] * inside.get(id(self), 0))
+            inside[id(self)] = 1
+            try:
+                time.sleep(0.0002)
+                return method(self, *args)
+            finally:
+                inside[id(self)] = 0
+
+        return call
+
+    for name in ("send", "recv_into"):
+        monkeypatch.setattr(ssl.SSLSocket, name, watched(getattr(ssl.SSLSocket, name)))
     data = random.Random(7).randbytes(3_000_000)
     context = server_context(authority.files())
     got: dict[str, bytes] = {}
@@ -600,6 +628,7 @@ def test_one_connection_may_send_and_receive_at_the_same_time(authority: Authori
     for end in ends.values():
         end.close()
     assert got == {"here": data, "there": data}
+    assert overlaps == []
 
 
 def test_nothing_leaves_in_the_clear_after_the_end_was_announced(authority: Authority) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dicom_node.dimse.access import Destination
 from dicom_node.node import Node
@@ -191,6 +192,12 @@ def test_with_only_there_is_no_plain_port_and_tls_is_neither_begun_nor_ended_by_
         files.config.write_text(text.partition("[node.tls]")[0].replace('certificate = "device"', ""))
         node._reload(lambda: load_settings(files.config, {}).settings)
         assert node._site.settings.node.tls == settings.node.tls
+        key = tmp_path / "ca" / "node.key"
+        key.write_text("half of a key")
+        with capture_logs() as lines:
+            node._front.take(node._site)
+        assert [each["event"] for each in lines] == ["tls.not_renewed"]
+        assert str(key) in lines[0]["reason"]
         assert files.dcmtk("echoscu", "PRONE_RM2").returncode == 0
     finally:
         node.stop()

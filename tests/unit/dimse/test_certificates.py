@@ -140,6 +140,12 @@ def test_no_context_is_made_of_such_files(files: TlsFiles, authority: Authority,
         server_context(PROBLEMS[name][0](files, authority))
 
 
+def test_a_process_that_is_replaced_loads_a_certificate_that_has_ended(files: TlsFiles, authority: Authority) -> None:
+    expired = PROBLEMS["expired"][0](files, authority)
+    assert [key for key, _ in file_problems(expired, NOW)] == ["certificate_file"]
+    assert server_context(expired)
+
+
 def test_nobody_is_called_without_authorities(files: TlsFiles) -> None:
     with pytest.raises(CertificateError, match=r"node\.tls\.ca_file"):
         client_context(replace(files, authorities=None))
