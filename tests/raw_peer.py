@@ -1,6 +1,7 @@
 """A DICOM peer made of bytes: it can do what no library lets one do (odd fragments, half units, silence)."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -108,10 +109,14 @@ class RawPeer:
         maximum: int = 16384,
         receives: Iterable[str] = (),
         timeout: float = 20.0,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
         source: str = "",
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0) if source else None)
+        self.socket = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self.answer = b""
         if contexts is not None:
             try:

@@ -2,22 +2,26 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from _thread import start_new_thread
+from collections.abc import Callable
+from ipaddress import IPv6Address
 from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from dicom_node.dimse import pdu, seams
-from dicom_node.dimse.access import Refusal
+from dicom_node.dimse import pdu
+from dicom_node.dimse.access import Proof, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse, useless
 from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate
-from dicom_node.errors import NodeError
+from dicom_node.dimse.port import SELF_CHECK, taken
+from dicom_node.dimse.tls import peer_certificate, shake_hands
 from dicom_node.logs import get_logger, silence_pynetdicom
 
 log = get_logger(__name__)
@@ -28,60 +32,33 @@ BACKLOG = 1024
 FORCE = 2.0
 """Seconds for aborts to leave when the listener closes, before the connections are cut."""
 
-SELF_CHECK = 5.0
-"""Seconds the listener has to answer itself, and the accept loop for a turn."""
-
 COURTESY = 0.002
 """Seconds in which a new connection is left to processes that have fewer than this one."""
 
 LOOK = 0.25
 """Seconds between two looks of a waiting request whether another process has freed a place."""
 
-_OWN_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where "every address" is reached from here
-
 _STOPPING = Refusal(result=2, source=3, reason=1, words="the node is stopping; it may try again later")
 
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
 
 
-def open_port(address: tuple[str, int]) -> socket.socket:
-    """Take an address; port 0 takes a free one. Who connects is refused until a ``Listener`` starts.
-
-    The socket may be shared by several processes, so accepting from it never blocks. Raises NodeError when another
-    program has the address, or when the installed pynetdicom is none to work with.
-    """
-    seams.check()
-    listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        listening.close()
-        raise _taken(address, error) from error
-    listening.setblocking(False)
-    return listening
-
-
-def _taken(address: tuple[str, int], error: OSError) -> NodeError:
-    return NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}")
-
-
-def answers(port: socket.socket, own_title: str) -> bool:
-    """Tell whether an association request to a listening socket is answered within ``SELF_CHECK`` seconds."""
-    host, number = port.getsockname()[:2]
-    request = pdu.associate_request(own_title)
-    host = _OWN_HOST.get(host, host)
-    with contextlib.suppress(OSError), socket.create_connection((host, number), SELF_CHECK) as connection:
-        connection.sendall(request)
-        return connection.recv(1) == bytes([pdu.ASSOCIATE_RJ])
-    return False
-
-
 class Listener:
     """Accepts the connections to one listening socket."""
 
-    def __init__(self, port: socket.socket, *, wire: Wire, places: Places, own_title: str) -> None:
-        """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as."""
+    def __init__(
+        self,
+        port: socket.socket,
+        *,
+        wire: Wire,
+        places: Places,
+        own_title: str,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as.
+
+        ``tls`` gives the context in force at a connection; without it associations are not encrypted.
+        """
         silence_pynetdicom()
         self._port = port
         ae = AE()
@@ -99,6 +76,7 @@ class Listener:
             wire=wire,
             places=places,
             own_title=own_title,
+            tls=tls,
         )
         if not isinstance(server, _Server):
             raise TypeError("pynetdicom made another server than it was asked for")
@@ -127,7 +105,7 @@ class Listener:
         try:
             self._port.listen(BACKLOG)
         except OSError as error:
-            raise _taken(self._port.getsockname()[:2], error) from error
+            raise taken(self._port.getsockname()[:2], error) from error
         self._thread.start()
 
     def stop(self, grace: float, hurry: threading.Event | None = None) -> None:
@@ -161,9 +139,17 @@ class _Server(ThreadedAssociationServer):
     block_on_close = False
 
     def __init__(
-        self, *args: Any, port: socket.socket, wire: Wire, places: Places, own_title: str, **options: Any
+        self,
+        *args: Any,
+        port: socket.socket,
+        wire: Wire,
+        places: Places,
+        own_title: str,
+        tls: Callable[[], ssl.SSLContext] | None,
+        **options: Any,
     ) -> None:
         self.wire = wire
+        self.tls = tls
         self.draining = False
         self.own_title = own_title
         self.turned_at = time.monotonic()
@@ -188,7 +174,8 @@ class _Server(ThreadedAssociationServer):
         """Accept a connection, after a process that has fewer got the chance to. Raises OSError when it took it."""
         if self._places.is_ahead:
             time.sleep(COURTESY)
-        return super().get_request()
+        connection, address = super().get_request()
+        return connection, (_plain_address(address[0]), *address[1:2])
 
     def living(self) -> list[NodeAssociation]:
         """Return the associations whose threads run; the others give up their places."""
@@ -235,7 +222,7 @@ class _Server(ThreadedAssociationServer):
         address = str(client_address[0])
         self.living()
         # The node's own check comes from the address it goes to, and a flood must not make the node look dead.
-        brings = self.wire.access.stores_from(address) or address == request.getsockname()[0]
+        brings = self.wire.access.stores_from(address) or address == _plain_address(request.getsockname()[0])
         place = self._places.take(address, brings=brings)
         if isinstance(place, Full):
             log.warning("connection.refused", peer=address, reason=f"too many connections {place}")
@@ -279,9 +266,14 @@ class _Connection(RequestHandler):
         connection: socket.socket = self.request
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        address = str(self.client_address[0])
+        address, limits = str(self.client_address[0]), self.server.wire.limits
         try:
-            request = read_request(connection, self.server.wire.limits)
+            if self.server.tls is not None:
+                secure = shake_hands(connection, self.server.tls(), limits.handshake)
+                if secure is None:
+                    return  # the node's own check
+                connection = secure
+            request = read_request(connection, limits)
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
             log.info("connection.dropped", peer=address, reason=reason)
@@ -306,13 +298,21 @@ class _Connection(RequestHandler):
     def _welcome(self, connection: socket.socket, request: AssociationRequest, address: str) -> Refusal | None:
         """Make an association of a request, or say why not."""
         wire = self.server.wire
-        admission = wire.access.admit(calling_ae=request.calling_ae, called_ae=request.called_ae, address=address)
+        proof = Proof(
+            is_secure=self.server.tls is not None,
+            certificate=peer_certificate(connection),
+            identity=request.identity,
+        )
+        admission = wire.access.admit(
+            calling_ae=request.calling_ae, called_ae=request.called_ae, address=address, proof=proof
+        )
         if isinstance(admission, Refusal):
             return admission
-        negotiated = negotiate(request, wire.contexts, admission.services)
+        negotiated = negotiate(request, wire.contexts, admission.services, is_named=admission.is_named)
         if negotiated.is_useless:
             return useless(request, admission)
-        refusal = self.server.reserve(connection, request.calling_ae, brings="store" in admission.services)
+        # The server knows a connection by the socket that it accepted.
+        refusal = self.server.reserve(self.request, request.calling_ae, brings="store" in admission.services)
         if refusal is not None:
             return refusal
         assoc = NodeAssociation(
@@ -326,4 +326,10 @@ class _Connection(RequestHandler):
             wire=wire,
             draining=lambda: self.server.draining,
         )
-        return self.server.start_association(assoc, connection)
+        return self.server.start_association(assoc, self.request)
+
+
+def _plain_address(address: str) -> str:
+    """Return an address as a person writes it: one of IPv4 that came in by a socket of IPv6 is one of IPv4."""
+    mapped = IPv6Address(address).ipv4_mapped if address.startswith("::ffff:") else None
+    return str(mapped) if mapped is not None else address

@@ -22,6 +22,7 @@ from dicom_node.dimse.serving import AcceptedContext, Link
 from dicom_node.dimse.sub_operations import UNREADABLE, Read, Tally, without_context
 from dicom_node.errors import (
     BusyError,
+    CertificateError,
     ObjectDamagedError,
     PeerRefusedError,
     PeerUnavailableError,
@@ -51,14 +52,14 @@ class MoveScp:
         select: Select,
         read: Read,
         destinations: Callable[[], Iterable[Destination]],
-        tls: Callable[[], ssl.SSLContext | None],
+        tls: Callable[[Destination], ssl.SSLContext | None],
         patience: Callable[[], Patience],
         places: threading.Semaphore,
     ) -> None:
         """Serve under those of ``contexts`` (by id) that are of C-MOVE.
 
-        ``tls`` gives what destinations with TLS are called with, None where there is none. ``places`` are as many as
-        transfers may go on at once, those included that were cancelled and hang.
+        ``tls`` gives what a destination is called with, None for one without TLS, and raises CertificateError.
+        ``places`` are as many as transfers may go on at once, those included that were cancelled and hang.
         """
         self._contexts = contexts
         self._link = link
@@ -112,7 +113,7 @@ class OtherAssociations:
         link: Link,
         message_id: int,
         read: Read,
-        tls: Callable[[], ssl.SSLContext | None],
+        tls: Callable[[Destination], ssl.SSLContext | None],
         patience: Patience,
         places: threading.Semaphore,
         log: Any,
@@ -192,6 +193,9 @@ class OtherAssociations:
         except PeerRefusedError as error:
             while left:
                 tally.fail(left.popleft(), f"{name}: {error}")
+        except CertificateError as error:
+            self._log.error("retrieve.no_certificate", destination=self._destination.name, reason=str(error))
+            return f"{name}: TLS is not set up here, see the node's log"
         except PeerUnavailableError as error:
             self._breaks += 1
             if self._breaks > MOST_BREAKS or self._given_up or not self._broke_at_once():
@@ -226,16 +230,13 @@ class OtherAssociations:
 
     def _call(self, contexts: Iterable[tuple[str, str]]) -> Calling:
         destination = self._destination
-        tls = self._tls() if destination.tls else None
-        if destination.tls and tls is None:
-            raise PeerUnavailableError("it wants TLS, which is not configured here")
         calling = call(
             (destination.address, destination.port),
             calling_ae=self._link.called_ae,
             called_ae=destination.ae_title,
             contexts=[Proposed(sop_class, (syntax,)) for sop_class, syntax in contexts],
             patience=self._patience,
-            tls=tls,
+            tls=self._tls(destination),
         )
         with self._lock:
             self._calling = calling

@@ -17,8 +17,8 @@ import pytest
 
 from dicom_node import logs
 from dicom_node.dimse.capacity import Places
-from dicom_node.dimse.listener import open_port
-from dicom_node.reception import Reception, capacity_of
+from dicom_node.dimse.port import open_port
+from dicom_node.reception import Ports, Reception, capacity_of
 from dicom_node.site import utc_now
 from tests import raw_peer
 from tests.archives import files_under, received_files, wait_until
@@ -108,7 +108,7 @@ def reception(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     with opened_site(write_site(folder, more='[node.limits]\nwaiting = "0.1 s"')) as stores:
         places = Places.alone(capacity_of(stores.site.settings))
         port = open_port(("127.0.0.1", 0))
-        reception = Reception(stores, port, places=places, own_title="OWN", now=utc_now)
+        reception = Reception(stores, Ports(plain=port), places=places, own_title="OWN", now=utc_now)
         reception.start()
         yield folder, port.getsockname()[1]
         reception.stop(0.0, threading.Event())

@@ -24,7 +24,8 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Listener, answers, open_port
+from dicom_node.dimse.listener import Listener
+from dicom_node.dimse.port import answers, open_port
 from dicom_node.dimse.receiver import REST, Limits
 from dicom_node.index.find import Page
 from tests import raw_peer
