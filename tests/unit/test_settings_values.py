@@ -125,3 +125,22 @@ def test_a_reader_returns_a_value_or_says_what_to_write(reader: Any, value: obje
     except ValueError as error:
         said = str(error)
     assert not said or "write" in said or "did you mean" in said or "DICOM allows" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("device.example.org", "device.example.org"),
+        ("Prone table 2", "Prone table 2"),
+        ("SHA256:" + ":".join(["AB"] * 32), "sha256:" + "ab" * 32),
+        ("sha256:" + "0f" * 32, "sha256:" + "0f" * 32),
+    ],
+)
+def test_a_certificate_is_known_by_a_name_or_its_fingerprint(written: str, read: str) -> None:
+    assert values.read_certificate(written) == read
+
+
+@pytest.mark.parametrize("written", ["", "sha256:12", "sha256:" + "g" * 64, "a\nb", "ä", "x" * 65, 5])
+def test_what_names_no_certificate_is_told(written: object) -> None:
+    with pytest.raises(ValueError, match="names no certificate"):
+        values.read_certificate(written)
