@@ -27,6 +27,10 @@ class ConfigError(OperatorError):
         self.warnings = warnings or []
 
 
+class CertificateError(OperatorError):
+    """A file of a certificate or of its key cannot be used; the message names it and says what to do."""
+
+
 class NotPermittedError(OperatorError):
     """The operator asked as the wrong user of the system."""
 

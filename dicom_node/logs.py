@@ -49,6 +49,7 @@ KEYS: Mapping[str, str] = {
     "bind": "address the node listens on",
     "called_ae": "AE title that was called",
     "calling_ae": "AE title that called",
+    "certificate": "name in a TLS certificate",
     "channel": "name of an alert channel",
     "digest": "SHA-256 of a data set: the name of its object",
     "exam": "id of an exam",
@@ -62,6 +63,7 @@ KEYS: Mapping[str, str] = {
     "sop_class_uid": "SOP Class UID",
     "sop_uid": "SOP Instance UID",
     "study_uid": "Study Instance UID",
+    "tls_port": "TCP port of associations by TLS",
     "transfer_syntax_uid": "Transfer Syntax UID",
     "unit": "id of a unit",
     # How it went.

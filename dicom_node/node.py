@@ -11,15 +11,15 @@ from typing import Protocol
 from dicom_node import __version__, notify
 from dicom_node.alerts.deadman import ping
 from dicom_node.dimse.capacity import Places
-from dicom_node.dimse.listener import answers, open_port
 from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
-from dicom_node.reception import Reception, capacity_of
+from dicom_node.reception import Ports, Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
 from dicom_node.settings import Settings
+from dicom_node.settings.model import TlsTable
 from dicom_node.site import Site, Stores, utc_now
 from dicom_node.workers import Workers
 
@@ -70,9 +70,10 @@ class Node:
         self._now = now
         settings = stores.site.settings
         self._own_title = secrets.token_hex(8)  # nobody else can know it, so a refusal of it is no news
-        self._port = open_port((settings.node.bind, settings.node.port))
-        self.port = int(self._port.getsockname()[1])
-        """The DICOM port that is listened on."""
+        self._ports = Ports.open(settings)
+        plain, self.tls_port = self._ports.numbers
+        self.port = next(port for port in (plain, self.tls_port) if port is not None)
+        """The DICOM port that is listened on; that of TLS where there is no other."""
         self._front = self._make_front(settings)
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
@@ -86,6 +87,14 @@ class Node:
         self._since, self._told_listening = now(), False
         self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
 
+    @property
+    def ports(self) -> str:
+        """The ports in words."""
+        by_tls = f"port {self.tls_port} by TLS"
+        if self.tls_port is None:
+            return f"port {self.port}"
+        return by_tls if self.port == self.tls_port else f"port {self.port}, {by_tls}"
+
     def run(self, *, reload: Callable[[], Settings], announce: Callable[["Node"], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal cuts the draining short.
 
@@ -97,7 +106,7 @@ class Node:
         signal.signal(signal.SIGHUP, self._on_reload)
         self.start()
         announce(self)
-        notify.ready(f"listening on port {self.port}")
+        notify.ready(f"listening on {self.ports}")
         patience = notify.watchdog_seconds()
         # Half the watchdog's time, so that one late turn is no alarm; without one the loop still sees the signals.
         turn = min(patience / 2, IDLE_TURN) if patience else IDLE_TURN
@@ -131,7 +140,14 @@ class Node:
         self._since = self._now()
         self._tell(listening=True)
         node = stores.site.settings.node
-        log.info("node.started", ae_title=node.ae_title[0], bind=node.bind, port=self.port, version=__version__)
+        log.info(
+            "node.started",
+            ae_title=node.ae_title[0],
+            bind=node.bind,
+            port=self.port,
+            version=__version__,
+            **({"tls_port": self.tls_port} if self.tls_port is not None else {}),
+        )
 
     def look(self) -> None:
         """Look once after each job: review what is due or settled, and send what waits."""
@@ -150,7 +166,14 @@ class Node:
 
     def _tell(self, *, listening: bool) -> None:
         """Tell other processes of this machine what they cannot see of the node."""
-        facts = {"port": self.port, "since": self._since.isoformat(), "version": __version__} if listening else {}
+        facts: dict[str, object] = {}
+        if listening:
+            facts = {
+                "port": self.port,
+                "tls_port": self.tls_port,
+                "since": self._since.isoformat(),
+                "version": __version__,
+            }
         self._stores.archive.claims.tell({"listening": listening, **facts})
         self._told_listening = listening
 
@@ -185,7 +208,7 @@ class Node:
             self._dispatcher = self._make_dispatcher()
             self._reviewed_at_start = False  # units, policy or ladders may have changed
             log.info("config.reloaded")
-        notify.ready(f"listening on port {self.port}")
+        notify.ready(f"listening on {self.ports}")
 
     # Jobs.
 
@@ -253,9 +276,9 @@ class Node:
     def _make_front(self, settings: Settings) -> Front:
         number = settings.node.number_of_workers()
         if number > 1:
-            return Workers(self._stores, self._port, number=number, own_title=self._own_title)
+            return Workers(self._stores, self._ports, number=number, own_title=self._own_title)
         places = Places.alone(capacity_of(settings))
-        return Reception(self._stores, self._port, places=places, own_title=self._own_title, now=self._now)
+        return Reception(self._stores, self._ports, places=places, own_title=self._own_title, now=self._now)
 
     @property
     def _site(self) -> Site:
@@ -269,11 +292,12 @@ class Node:
         except NodeError as error:
             log.error("node.unwell", reason=str(error))
             return False
-        return self._front.is_well and self._clockwork.is_alive and answers(self._port, self._own_title)
+        return self._front.is_well and self._clockwork.is_alive and self._ports.answer(self._own_title)
 
 
 _FIXED = ("storage", "database", "log")
 _FIXED_NODE = ("bind", "port", "max_associations", "workers")
+_FIXED_TLS = ("port", "only")
 _FIXED_LIMITS = ("max_connections", "max_connections_per_address", "max_matches")
 
 
@@ -281,6 +305,7 @@ def _fixed(settings: Settings) -> dict[str, object]:
     """Return the keys that only a restart changes."""
     return {
         **{f"node.{name}": getattr(settings.node, name) for name in _FIXED_NODE},
+        **{f"node.tls.{name}": getattr(settings.node.tls, name, None) for name in _FIXED_TLS},
         **{f"node.limits.{name}": getattr(settings.node.limits, name) for name in _FIXED_LIMITS},
         **{name: getattr(settings, name) for name in _FIXED},
     }
@@ -290,6 +315,14 @@ def _hold(settings: Settings, old: Settings) -> Settings:
     """Return settings with the keys that only a restart changes as they were."""
     limits = {name: getattr(old.node.limits, name) for name in _FIXED_LIMITS}
     node = {name: getattr(old.node, name) for name in _FIXED_NODE}
+    node["tls"] = _hold_tls(settings.node.tls, old.node.tls)
     node["limits"] = settings.node.limits.model_copy(update=limits)
     whole = {name: getattr(old, name) for name in _FIXED}
     return settings.model_copy(update={**whole, "node": settings.node.model_copy(update=node)})
+
+
+def _hold_tls(tls: TlsTable | None, old: TlsTable | None) -> TlsTable | None:
+    """Return the table with the ports as they are: TLS is neither begun nor ended while the node runs."""
+    if tls is None or old is None:
+        return old
+    return tls.model_copy(update={name: getattr(old, name) for name in _FIXED_TLS})

@@ -1,11 +1,13 @@
 """Receiving and answering on the wire in one process, whether that is the node's own or one beside it."""
 
+import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from socket import socket
-from typing import Any
+from typing import Any, Self
 
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
@@ -14,24 +16,85 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
-from dicom_node.dimse.listener import Listener
+from dicom_node.dimse.listener import Listener, answers, open_port
 from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.serving import AcceptedContext
 from dicom_node.dimse.store import StoreScp
+from dicom_node.dimse.tls import server_context
+from dicom_node.errors import CertificateError
+from dicom_node.logs import get_logger
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.settings import Settings
 from dicom_node.site import Site, Stores
 
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The sockets that are listened on, one at least."""
+
+    plain: socket | None = None
+    secure: socket | None = None
+    """By TLS alone."""
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Take the addresses of a configuration. Raises NodeError when another program has one."""
+        node, tls = settings.node, settings.node.tls
+        plain = open_port((node.bind, node.port)) if tls is None or not tls.only else None
+        try:
+            return cls(plain=plain, secure=open_port((node.bind, tls.port)) if tls is not None else None)
+        except BaseException:
+            if plain is not None:
+                plain.close()
+            raise
+
+    @classmethod
+    def inherited(cls, files: tuple[int | None, int | None]) -> Self:
+        """Take up the file descriptors of another process's ``files``."""
+        plain, secure = (None if file is None else socket(fileno=file) for file in files)
+        return cls(plain=plain, secure=secure)
+
+    @property
+    def files(self) -> tuple[int | None, int | None]:
+        """File descriptors of the two."""
+        plain, secure = (None if port is None else port.fileno() for port in (self.plain, self.secure))
+        return plain, secure
+
+    @property
+    def numbers(self) -> tuple[int | None, int | None]:
+        """TCP ports of the two."""
+        plain, secure = (None if port is None else int(port.getsockname()[1]) for port in (self.plain, self.secure))
+        return plain, secure
+
+    def __iter__(self) -> Iterator[socket]:
+        """Give those there are."""
+        return (port for port in (self.plain, self.secure) if port is not None)
+
+    def answer(self, own_title: str) -> bool:
+        """Tell whether each answers the node's own check."""
+        return all(answers(port, own_title, by_tls=port is self.secure) for port in self)
+
+    def close(self) -> None:
+        """Close them."""
+        for port in self:
+            port.close()
+
 
 class Reception:
-    """Accepts connections to an open port and serves them from the stores."""
+    """Accepts connections to open ports and serves them from the stores."""
 
     def __init__(
-        self, stores: Stores, port: socket, *, places: Places, own_title: str, now: Callable[[], datetime]
+        self, stores: Stores, ports: Ports, *, places: Places, own_title: str, now: Callable[[], datetime]
     ) -> None:
-        """Compose it; nothing is accepted before ``start``. ``own_title`` is what the node's own check calls as."""
+        """Compose it; nothing is accepted before ``start``. ``own_title`` is what the node's own check calls as.
+
+        Raises CertificateError.
+        """
         self._stores = stores
+        self._own_title = own_title
         self._now = now
         settings = stores.site.settings
         find = FindService(
@@ -42,24 +105,34 @@ class Reception:
             limits=FindLimits(matches=settings.node.limits.max_matches),
         )
         self._wire = Wire(
-            access=_access(settings),
+            access=_access(stores.site),
             contexts=ContextTable(settings.node.private_sop_classes),
             limits=_limits(settings),
             make_store=self._make_store,
             services={pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0])},
             now=now,
         )
-        self._listener = Listener(port, wire=self._wire, places=places, own_title=own_title)
+        self._tls = self._server_context(settings)
+        self._listeners = [
+            Listener(
+                port,
+                wire=self._wire,
+                places=places,
+                own_title=own_title,
+                tls=self._tls_in_force if port is ports.secure else None,
+            )
+            for port in ports
+        ]
 
     @property
     def associations(self) -> int:
         """Number of associations under way."""
-        return self._listener.associations
+        return sum(listener.associations for listener in self._listeners)
 
     @property
     def is_listening(self) -> bool:
-        """Tell whether connections are accepted."""
-        return self._listener.is_alive
+        """Tell whether connections are accepted, at each port."""
+        return all(listener.is_alive for listener in self._listeners)
 
     @property
     def is_well(self) -> bool:
@@ -68,18 +141,35 @@ class Reception:
 
     def start(self) -> None:
         """Accept connections from now on."""
-        self._listener.start()
+        for listener in self._listeners:
+            listener.start()
 
     def take(self, site: Site) -> None:
-        """Work by another configuration from now on."""
+        """Work by another configuration from now on, the certificates in its files included."""
         self._stores.site = site
-        self._wire.access = _access(site.settings)
+        try:
+            self._tls = self._server_context(site.settings)
+        except CertificateError as error:  # they were good a moment ago, when the node looked at them
+            log.error("tls.not_renewed", reason=str(error))
+        self._wire.access = _access(site)
         self._wire.contexts = ContextTable(site.settings.node.private_sop_classes)
         self._wire.limits = _limits(site.settings)
 
     def stop(self, grace: float, hurry: threading.Event) -> None:
         """Stop accepting, let associations end for up to ``grace`` seconds or until ``hurry``, then cut them."""
-        self._listener.stop(grace, hurry)
+        closing = [threading.Thread(target=listener.stop, args=(grace, hurry)) for listener in self._listeners]
+        for each in closing:
+            each.start()
+        for each in closing:
+            each.join()
+
+    def _server_context(self, settings: Settings) -> ssl.SSLContext | None:
+        tls = settings.node.tls
+        return None if tls is None else server_context(tls.files(), self._own_title)
+
+    def _tls_in_force(self) -> ssl.SSLContext:
+        assert self._tls is not None, "a port for TLS is opened by a configuration of it, which a reload keeps"
+        return self._tls
 
     def _make_store(
         self,
@@ -115,14 +205,15 @@ def capacity_of(settings: Settings) -> Capacity:
     )
 
 
-def _access(settings: Settings) -> AccessList:
-    return AccessList(settings.callers(), settings.node.ae_title)
+def _access(site: Site) -> AccessList:
+    return AccessList(site.callers, site.settings.node.ae_title)
 
 
 def _limits(settings: Settings) -> Limits:
     limits = settings.node.limits
     return Limits(
         request=limits.association_request,
+        handshake=limits.tls_handshake,
         unit=limits.pdu,
         idle=limits.idle,
         sending=limits.sending,

@@ -1,6 +1,7 @@
 """What one configuration makes of the rooms: the values and objects that the node and the commands work with."""
 
 import contextlib
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,16 +18,18 @@ from dicom_node.alerts.notice import Site as Speaker
 from dicom_node.alerts.smtp import SmtpChannel
 from dicom_node.alerts.webhook import WebhookChannel
 from dicom_node.archive.store import LocalArchive
-from dicom_node.errors import IndexDamagedError, StorageUnavailableError
+from dicom_node.dimse.access import Caller, Destination
+from dicom_node.dimse.tls import client_context
+from dicom_node.errors import CertificateError, IndexDamagedError, StorageUnavailableError
 from dicom_node.index import state
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.sqlite import set_aside
 from dicom_node.logs import get_logger
 from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.decisions import ExamDecisions
-from dicom_node.services.found import Rules
+from dicom_node.services.found import CertificateEnd, Rules
 from dicom_node.services.ingest import Indexer
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, certificates_in
 from dicom_node.settings.channels import SmtpChannelTable, WebhookChannelTable
 from dicom_node.settings.secrets import read_secret
 
@@ -50,6 +53,7 @@ class Site:
     rules: Rules
     channels: Sequence[Channel]
     speaker: Speaker
+    callers: tuple[Caller, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> "Site":
@@ -58,11 +62,17 @@ class Site:
         return cls(
             settings=settings,
             registry=registry,
-            rules=Rules(registry=registry, policy=settings.policy(), ladders=settings.ladders()),
+            rules=Rules(
+                registry=registry,
+                policy=settings.policy(),
+                ladders=settings.ladders(),
+                certificates=_certificates(settings),
+            ),
             channels=_channels(settings),
             speaker=Speaker(
                 facility=settings.facility.name, ae_title=settings.node.ae_title[0], zone=settings.facility.time_zone
             ),
+            callers=settings.callers(),
         )
 
     @property
@@ -78,6 +88,18 @@ class Site:
     def day(self, at: datetime) -> date:
         """Return the facility's calendar day of an aware time."""
         return at.astimezone(self.zone).date()
+
+    def tls_to(self, destination: Destination) -> ssl.SSLContext | None:
+        """Return what a call to a destination is encrypted by, from the files as they are now; None for nothing.
+
+        To be used with the address that is called as the server's host name. Raises CertificateError.
+        """
+        if not destination.tls:
+            return None
+        tls = self.settings.node.tls
+        if tls is None:
+            raise CertificateError(f"{destination.name} is called by TLS, and [node.tls] is not in the configuration")
+        return client_context(tls.files(), destination.certificates)
 
 
 @dataclass(slots=True)
@@ -195,6 +217,19 @@ def _is_vacant(folder: Path) -> bool:
 def _is_inside(url: URL, folder: Path) -> bool:
     """Tell whether the index is a file in the storage folder."""
     return url.get_backend_name() == "sqlite" and folder in Path(url.database or "").absolute().parents
+
+
+def _certificates(settings: Settings) -> tuple[CertificateEnd, ...]:
+    tls, zone = settings.node.tls, settings.facility.time_zone
+    return tuple(
+        CertificateEnd(
+            key=key,
+            subject=each.subject,
+            fingerprint=each.fingerprint,
+            ends=each.ends.astimezone(zone).date(),
+        )
+        for key, each in (certificates_in(tls.files()) if tls is not None else ())
+    )
 
 
 def _channels(settings: Settings) -> list[Channel]:

@@ -1,7 +1,7 @@
 """A receiving process beside the node's own: what runs in it, and what the two say to each other.
 
-``workers.py`` starts it in an interpreter of its own that inherits three open files: the control connection, the open
-port and the table of places. It reads no configuration: whatever it works by,
+``workers.py`` starts it in an interpreter of its own that inherits open files: the control connection, the open
+ports and the table of places. It reads no configuration: whatever it works by,
 the node's process has accepted and handed over. It hears no signals either, and ends at once when that process does.
 """
 
@@ -10,13 +10,12 @@ import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from socket import socket
 
 from dicom_node import logs
 from dicom_node.dimse.capacity import Places
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger
-from dicom_node.reception import Reception, capacity_of
+from dicom_node.reception import Ports, Reception, capacity_of
 from dicom_node.services.review import last_review
 from dicom_node.site import Site, Stores, join_stores, utc_now
 
@@ -38,8 +37,8 @@ class Begin:
     serial: int
     """Of this configuration; each later one has a higher one."""
     archive_id: str
-    port: int
-    """File descriptor of the open port."""
+    ports: tuple[int | None, int | None]
+    """File descriptors of the open ports, see ``Ports.files``."""
     workers: int
     """How many processes there are."""
     places: int
@@ -89,7 +88,7 @@ def work(control: Connection) -> None:
     stores = join_stores(begin.site, begin.archive_id)
     reception = Reception(
         stores,
-        socket(fileno=begin.port),
+        Ports.inherited(begin.ports),
         places=Places(capacity_of(begin.site.settings), begin.places, begin.number, begin.workers),
         own_title=begin.own_title,
         now=utc_now,

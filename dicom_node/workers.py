@@ -21,7 +21,7 @@ from dicom_node.dimse.capacity import Places, make_table
 from dicom_node.dimse.listener import FORCE
 from dicom_node.errors import HostError, StorageUnavailableError
 from dicom_node.logs import get_logger
-from dicom_node.reception import capacity_of
+from dicom_node.reception import Ports, capacity_of
 from dicom_node.site import Site, Stores
 from dicom_node.worker import Beat, Begin, Hurry, Stop, Take
 
@@ -88,13 +88,13 @@ class _Worker:
 class Workers:
     """The receiving processes of a node."""
 
-    def __init__(self, stores: Stores, port: socket.socket, *, number: int, own_title: str) -> None:
-        """Start ``number`` processes on an open port, which it closes when it stops; they wait for ``start``.
+    def __init__(self, stores: Stores, ports: Ports, *, number: int, own_title: str) -> None:
+        """Start ``number`` processes on open ports, which it closes when it stops; they wait for ``start``.
 
         This process must run the node of the archive. ``own_title`` is what the node's own check calls as.
         """
         self._stores = stores
-        self._port = port
+        self._ports = ports
         self._own_title = own_title
         capacity = capacity_of(stores.site.settings)
         self._table = make_table(capacity)
@@ -158,7 +158,7 @@ class Workers:
         """Stop accepting, let associations end for up to ``grace`` seconds or until ``hurry``, then cut them."""
         with self._changed:
             self._stopping = True
-            self._port.close()
+            self._ports.close()
             for worker in self._living.values():
                 if worker.last is None:
                     worker.process.kill()
@@ -232,7 +232,8 @@ class Workers:
                 self._changed.notify_all()
 
     def _launch(self, number: int) -> _Worker:
-        files = (self._port.fileno(), self._table, self._stores.archive.claims.node_lock)
+        ports = (port.fileno() for port in self._ports)
+        files = (*ports, self._table, self._stores.archive.claims.node_lock)
         # Signals are for the node's process alone. A mask passes on to a new process, where nothing is ready yet.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
         try:
@@ -250,7 +251,7 @@ class Workers:
                 site=_for_workers(self._site),
                 serial=self._serial,
                 archive_id=self._stores.archive.archive_id,
-                port=self._port.fileno(),
+                ports=self._ports.files,
                 workers=len(self._deaths),
                 places=self._table,
                 own_title=self._own_title,

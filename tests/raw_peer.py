@@ -1,6 +1,7 @@
 """A DICOM peer made of bytes: it can do what no library lets one do (odd fragments, half units, silence)."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -101,9 +102,13 @@ class RawPeer:
         contexts: Sequence[tuple[str, Sequence[str]]] | None = ((MAMMOGRAM, [EXPLICIT]), (VERIFICATION, [IMPLICIT])),
         maximum: int = 16384,
         timeout: float = 20.0,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self.answer = b""
         if contexts is not None:
             try:

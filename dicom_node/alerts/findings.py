@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dicom_node.alerts.phrases import About, Step, Words, capital, counted, one_line
+from dicom_node.alerts.phrases import About, Step, Words, capital, counted, from_today, one_line, read_day
 
 SHOWN = 5
 """How many exams or doubts a text names before it says how many more there are."""
@@ -127,6 +127,36 @@ def conflict_words(about: About) -> Words:
         do=(
             Step(sentence="Look at both and decide which one holds:", command="dicom-node exams conflicts"),
             Step(sentence="Ask whoever runs the sender what rewrites images that were sent before."),
+        ),
+    )
+
+
+def certificate_words(about: About) -> Words:
+    """A certificate that associations by TLS need ends soon, or has ended."""
+    details = about.details
+    ends = read_day(details, "ends") or about.today
+    is_own = details["key"] == "certificate_file"
+    whose = "the certificate of this node" if is_own else "the certificate of an authority"
+    named = f" ({one_line(details['subject'])})" if details["subject"] else ""
+    when = f"{'ended' if details['state'] == 'lapsed' else 'ends'} on {ends}"
+    return Words(
+        headline=f"{whose} {when}",
+        what=f"{capital(whose)}{named} {when}, {from_today(ends, about.today)}. It stands in the file of node.tls."
+        f"{one_line(details['key'])}.",
+        why=(
+            "From then on devices that check it send nothing by TLS, and the node does not start with it."
+            if is_own
+            else "From then on devices whose certificates it signed can send nothing by TLS."
+        ),
+        do=(
+            Step(
+                sentence="Ask whoever issues certificates for a new one, and write it, with its key, to the same files."
+                if is_own
+                else "Ask whoever issues the devices' certificates for the new one of the authority, and add it to the "
+                "file; remove the old one when no device shows a certificate of it any more."
+            ),
+            Step(sentence="Check the files, then have the node take them:", command="dicom-node check-config"),
+            Step(sentence="It takes them without a restart:", command="systemctl reload dicom-node"),
         ),
     )
 

@@ -40,6 +40,8 @@ class AlertKind(StrEnum):
     """Exams that may count, of a unit nobody can tell."""
     CONFLICT = "conflict"
     """Other content under a SOP Instance UID that is taken."""
+    CERTIFICATE = "certificate"
+    """A certificate that associations by TLS need ends soon, or has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from dicom_node.alerts.eligibility import eligibility_words
 from dicom_node.alerts.findings import (
+    certificate_words,
     conflict_words,
     unattributed_words,
     undated_words,
@@ -24,6 +25,7 @@ _FIRING: Mapping[AlertKind, Callable[[About], Words]] = {
     AlertKind.UNDATED: undated_words,
     AlertKind.UNATTRIBUTED: unattributed_words,
     AlertKind.CONFLICT: conflict_words,
+    AlertKind.CERTIFICATE: certificate_words,
 }
 
 _SUBJECTS: Mapping[AlertKind, str] = {
@@ -33,6 +35,7 @@ _SUBJECTS: Mapping[AlertKind, str] = {
     AlertKind.UNDATED: "exams without a date",
     AlertKind.UNATTRIBUTED: "exams without a unit",
     AlertKind.CONFLICT: "other content under a known UID",
+    AlertKind.CERTIFICATE: "a certificate that ends",
 }
 
 

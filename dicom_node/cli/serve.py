@@ -1,6 +1,7 @@
 """``dicom-node serve``: run the node."""
 
 import contextlib
+from datetime import UTC, datetime
 
 import click
 
@@ -8,7 +9,7 @@ from dicom_node import __version__, logs
 from dicom_node.cli.app import App, pass_app, tell_problems
 from dicom_node.cli.phrases import own_name
 from dicom_node.node import Node
-from dicom_node.settings import Settings
+from dicom_node.settings import Loaded, Settings, check_certificates
 from dicom_node.site import Site, open_stores
 
 
@@ -21,7 +22,8 @@ def serve(app: App, *, create: bool) -> None:
     On SIGTERM associations in progress get time to end; a second one cuts that short.
     """
     loaded = app.loaded
-    tell_problems([], loaded.warnings)
+    warnings = check_certificates(loaded, datetime.now(UTC))
+    tell_problems([], [*loaded.warnings, *warnings])
     settings = loaded.settings
     level: logs.Level = "debug" if app.verbosity > 0 else "error" if app.verbosity < 0 else settings.log.level
     logs.configure(level=level, form=settings.log.format)
@@ -30,19 +32,28 @@ def serve(app: App, *, create: bool) -> None:
         node = Node(stores)
         undo.pop_all()  # from here on the node closes them, when it has drained
     node.run(
-        reload=lambda: app.fresh().settings,
+        reload=lambda: _checked(app.fresh()),
         # A service manager starts nobody's terminal: there the log tells all there is to tell.
         announce=lambda running: None if "INVOCATION_ID" in app.environ else _tell(settings, running),
     )
+
+
+def _checked(loaded: Loaded) -> Settings:
+    """Return a configuration whose certificates can be used. Raises ConfigError."""
+    check_certificates(loaded, datetime.now(UTC))
+    return loaded.settings
 
 
 def _tell(settings: Settings, node: Node) -> None:
     """Tell the person at the terminal what runs, and what to try."""
     title, host, port = settings.node.ae_title[0], settings.node.bind, node.port
     click.echo(f"dicom-node {__version__} · {settings.facility.name} · data in {settings.storage.path}")
-    click.echo(f"listening for DICOM: {title} at {host} port {port}")
+    click.echo(f"listening for DICOM: {title} at {host} {node.ports}")
     if not settings.alerts.channel:
         click.echo(f"mails are written to {settings.storage.path / 'outbox'} until an [[alerts.channel]] is set")
+    if settings.node.tls is not None and settings.node.tls.only:
+        click.echo("Ctrl-C stops.")
+        return
     click.echo("try, from another terminal:")
     unit = next((name for name, unit in settings.units.items() if any(each.ae_title for each in unit.identity)), "")
     if unit:

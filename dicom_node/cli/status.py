@@ -47,6 +47,7 @@ class NodeState:
     listening: bool
     """It says so, and its port accepts a connection."""
     port: int
+    tls_port: int | None
     since: datetime | None
 
 
@@ -115,12 +116,17 @@ def view_of(stores: Stores, at: datetime, unit_id: str | None = None) -> View:
 
 def _node_state(stores: Stores) -> NodeState:
     told, settings = stores.archive.claims.node(), stores.site.settings.node
+    tls_port = settings.tls.port if settings.tls is not None else None
+    port = settings.tls.port if settings.tls is not None and settings.tls.only else settings.port
     if told is None:
-        return NodeState(running=False, listening=False, port=settings.port, since=None)
-    port = int(told.get("port", settings.port))
+        return NodeState(running=False, listening=False, port=port, tls_port=tls_port, since=None)
+    port = int(told.get("port", port))
+    tls_port = told.get("tls_port", tls_port)
     since = datetime.fromisoformat(told["since"]) if "since" in told else None
-    listening = bool(told.get("listening")) and _accepts(settings.bind, port)
-    return NodeState(running=True, listening=listening, port=port, since=since)
+    listening = bool(told.get("listening")) and all(
+        _accepts(settings.bind, each) for each in {port, tls_port} if each is not None
+    )
+    return NodeState(running=True, listening=listening, port=port, tls_port=tls_port, since=since)
 
 
 def _accepts(host: str, port: int) -> bool:
@@ -145,6 +151,9 @@ def write_view(view: View) -> None:
     click.echo(" · ".join(_headlines(view)))
     policy = site.rules.policy
     click.echo(printable(f"Rule {policy.id}: {policy.citation}"))
+    for each in site.rules.certificates:
+        whose = f" of {each.subject}" if each.subject else ""
+        click.echo(printable(f"TLS: the certificate{whose} in node.tls.{each.key} ends on {each.ends}"))
     click.echo()
     _write_units(view)
     click.echo()
@@ -162,6 +171,8 @@ def write_view(view: View) -> None:
 def _headlines(view: View) -> list[str]:
     node, review, settings = view.node, view.review, view.site.settings.node
     title, address = settings.ae_title[0], f"{settings.bind}:{node.port}"
+    if node.tls_port is not None:
+        address += " by TLS" if node.tls_port == node.port else f", by TLS at port {node.tls_port}"
     if node.listening:
         runs = f"{title} listens at {address}"
         runs += f", up {span_words(view.at - node.since)}" if node.since else ""
@@ -272,8 +283,12 @@ def _as_json(view: View) -> dict[str, Any]:
             "listening": node.listening,
             "bind": site.settings.node.bind,
             "port": node.port,
+            "tls_port": node.tls_port,
             "since": node.since,
         },
+        "certificates": [
+            {"key": each.key, "subject": each.subject, "ends": each.ends} for each in site.rules.certificates
+        ],
         "review": view.review,
         "storage": {
             "free_bytes": view.storage.free_bytes,

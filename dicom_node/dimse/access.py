@@ -1,8 +1,12 @@
 """Who may call the node, from where, for which services; and in words why somebody may not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from dicom_node.dimse.negotiation import UserIdentity
+from dicom_node.dimse.tls import PeerCertificate
 
 SERVICES = ("echo", "store", "find", "get", "move", "move-destination", "commit")
 """What a caller may be allowed; ``move-destination`` lets instances be sent to it by C-MOVE."""
@@ -21,19 +25,37 @@ class Destination:
     tls: bool
     services: frozenset[str]
     """All it may do."""
+    certificates: tuple[str, ...] = ()
+    """Names or fingerprints of which its certificate must have one; none: the address must stand in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a peer shows of itself beside its AE title and its address."""
+
+    is_secure: bool = False
+    """The association is by TLS."""
+    certificate: PeerCertificate | None = None
+    identity: UserIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """A listed application entity: its AE title, the networks it calls from, what it may do.
 
-    ``services`` holds names of ``SERVICES``. An empty ``hosts`` admits every address.
+    ``services`` holds names of ``SERVICES``. An empty ``hosts`` admits every address. With ``certificates`` it is
+    admitted by TLS alone and with one of them; with ``username`` it must name itself so over TLS.
     """
 
     name: str
     ae_title: str
     hosts: tuple[IPv4Network | IPv6Network, ...]
     services: frozenset[str]
+    certificates: tuple[str, ...] = ()
+    """Names or fingerprints."""
+    username: str = ""
+    passcode: str = field(default="", repr=False)
+    """"" for none."""
 
     def calls_from(self, address: str) -> bool:
         """Tell whether a textual IPv4 or IPv6 address is one of the caller's."""
@@ -42,6 +64,32 @@ class Caller:
         peer = mapped if mapped is not None else peer
         return not self.hosts or any(peer.version == host.version and peer in host for host in self.hosts)
 
+    def objection(self, proof: Proof) -> "Refusal | None":
+        """Say why this entry does not admit a peer of its AE title and address; None when it does."""
+        if self.certificates:
+            if not proof.is_secure:
+                return _stranger(f"it is listed as {self.name} with a certificate, and called without TLS")
+            shown = proof.certificate
+            if shown is None or not shown.is_one_of(self.certificates):
+                whose = f"showed the certificate of {shown.subject!a}" if shown else "showed no certificate"
+                return _stranger(
+                    f"it {whose}, and {self.name} is listed with another: correct certificate in the configuration "
+                    "if the device got a new one"
+                )
+        if self.username:
+            if not proof.is_secure:
+                return _unnamed(f"it is listed as {self.name} with a username, which is only taken by TLS")
+            if not self._is_named(proof.identity):
+                return _unnamed(f"it did not name itself by the username and passcode of {self.name}")
+        return None
+
+    def _is_named(self, identity: UserIdentity | None) -> bool:
+        """Compare in a time that tells nothing about what would be right (PS3.7 D.3.3.7)."""
+        if identity is None or identity.kind not in ((2,) if self.passcode else (1, 2)):
+            return False
+        is_right = compare_digest(identity.primary, self.username.encode())
+        return is_right & (not self.passcode or compare_digest(identity.secondary, self.passcode.encode()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
@@ -49,6 +97,8 @@ class Admission:
 
     name: str
     services: frozenset[str]
+    is_named: bool = False
+    """It named itself by username as an entry wants it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +111,14 @@ class Refusal:
     words: str
 
 
+def _stranger(words: str) -> Refusal:
+    return Refusal(result=1, source=1, reason=3, words=words)
+
+
+def _unnamed(words: str) -> Refusal:
+    return Refusal(result=2, source=2, reason=1, words=words)
+
+
 class AccessList:
     """The callers and called AE titles of one configuration. Everyone else is refused."""
 
@@ -68,7 +126,14 @@ class AccessList:
         self._callers = tuple(callers)
         self._called = frozenset(called_ae_titles)
 
-    def admit(self, *, calling_ae: str, called_ae: str, address: str) -> Admission | Refusal:
+    def admit(
+        self,
+        *,
+        calling_ae: str,
+        called_ae: str,
+        address: str,
+        proof: Proof = Proof(),
+    ) -> Admission | Refusal:
         """Decide about an association request from ``address``; AE titles are compared to the letter."""
         if called_ae not in self._called:
             ours = " or ".join(sorted(self._called))
@@ -79,12 +144,17 @@ class AccessList:
                 words=f"it calls {called_ae!a}, this node is {ours}: correct the called AE title on the device",
             )
         named = [caller for caller in self._callers if caller.ae_title == calling_ae]
-        admitted = [caller for caller in named if caller.calls_from(address)]
+        from_here = [caller for caller in named if caller.calls_from(address)]
+        objections = [caller.objection(proof) for caller in from_here]
+        admitted = [caller for caller, objection in zip(from_here, objections, strict=True) if objection is None]
         if admitted:
             return Admission(
                 name=", ".join(sorted({caller.name for caller in admitted})),
                 services=frozenset().union(*(caller.services for caller in admitted)),
+                is_named=any(caller.username for caller in admitted),
             )
+        if objections and objections[0] is not None:
+            return objections[0]
         if named:
             words = (
                 f"{calling_ae!a} is listed as {named[0].name}, but not for the address {address}: "
@@ -99,4 +169,4 @@ class AccessList:
                 words += f"; {address} is the address of {', '.join(neighbours)}: was the device renamed?"
             else:
                 words += ": list it as a unit, attachment, sender or peer to admit it"
-        return Refusal(result=1, source=1, reason=3, words=words)
+        return _stranger(words)

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from dicom_node.dimse.negotiation import AssociationRequest, negotiate, parse_as
 from dicom_node.dimse.receiver import Limits, ReceivingSocket
 from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
 from dicom_node.dimse.store import Tally
+from dicom_node.dimse.tls import peer_certificate
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -106,8 +108,10 @@ class NodeAssociation(Association):
         self._wire = wire
         self._draining = draining
         self._began = time.monotonic()
+        certificate = peer_certificate(connection)
+        self._shown = {"certificate": certificate.subject} if certificate else {}
         self._store: TalliedStore | None = None
-        self._negotiated = negotiate(request, wire.contexts, admission.services)
+        self._negotiated = negotiate(request, wire.contexts, admission.services, is_named=admission.is_named)
 
         self.receiving = ReceivingSocket(
             self,
@@ -168,7 +172,13 @@ class NodeAssociation(Association):
         accepted = len(self._negotiated.accepted) + self._negotiated.verifies
         refused = sorted(self._negotiated.refused)
         if accepted:
-            self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
+            self.log.info(
+                "association.accepted",
+                name=self._admission.name,
+                contexts=accepted,
+                refused=len(refused),
+                **self._shown,
+            )
             return
         self.log.warning(
             "association.useless",
@@ -227,6 +237,7 @@ def read_request(connection: socket.socket, patience: float) -> AssociationReque
     abort before. Raises OSError when the connection breaks.
     """
     deadline = time.monotonic() + patience
+    connection.setblocking(False)
     head = _read_exactly(connection, pdu.HEADER_LENGTH, deadline)
     length = int.from_bytes(head[2:6], "big")
     if head[0] != pdu.ASSOCIATE_RQ:
@@ -237,23 +248,39 @@ def read_request(connection: socket.socket, patience: float) -> AssociationReque
     try:
         return parse_association_request(data)
     except pdu.ProtocolError:
-        connection.sendall(pdu.abort(reason=6))
+        with contextlib.suppress(OSError):
+            connection.settimeout(LINGER)
+            connection.sendall(pdu.abort(reason=6))
         raise
 
 
 def _read_exactly(connection: socket.socket, size: int, deadline: float) -> bytes:
     poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    data = bytearray()
-    while len(data) < size:
+    view = memoryview(bytearray(size))
+    at = 0
+    while at < size:
         patience = deadline - time.monotonic()
-        if patience <= 0 or not poll.poll(patience * 1000):
-            raise pdu.ProtocolError("no association was requested in time")
-        piece = connection.recv(size - len(data))
-        if not piece:
-            raise pdu.ProtocolError("the connection closed before an association was requested")
-        data += piece
-    return bytes(data)
+        if patience <= 0:
+            raise _too_late()
+        # Read before waiting: a TLS connection may hold bytes that poll cannot see.
+        try:
+            length = connection.recv_into(view[at:])
+        except (BlockingIOError, ssl.SSLWantReadError):
+            poll.register(connection, select.POLLIN)
+        except ssl.SSLWantWriteError:
+            poll.register(connection, select.POLLOUT)
+        else:
+            if not length:
+                raise pdu.ProtocolError("the connection closed before an association was requested")
+            at += length
+            continue
+        if not poll.poll(patience * 1000):
+            raise _too_late()
+    return bytes(view)
+
+
+def _too_late() -> pdu.ProtocolError:
+    return pdu.ProtocolError("no association was requested in time")
 
 
 def refuse(connection: socket.socket, refusal: Refusal) -> None:

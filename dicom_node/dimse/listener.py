@@ -2,8 +2,11 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
+from ipaddress import IPv6Address
 from socketserver import BaseServer
 from typing import Any
 
@@ -11,10 +14,11 @@ from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node.dimse import pdu, seams
-from dicom_node.dimse.access import Admission, Refusal
+from dicom_node.dimse.access import Admission, Proof, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse
 from dicom_node.dimse.capacity import Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
+from dicom_node.dimse.tls import answers_by_tls, peer_certificate, shake_hands
 from dicom_node.errors import NodeError
 from dicom_node.logs import get_logger, silence_pynetdicom
 
@@ -52,6 +56,8 @@ def open_port(address: tuple[str, int]) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address[0] == "::":  # every address, those of IPv4 included, whatever the system's own choice is
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind(address)
     except OSError as error:
         listening.close()
@@ -64,11 +70,16 @@ def _taken(address: tuple[str, int], error: OSError) -> NodeError:
     return NodeError(f"cannot listen on {address[0]} port {address[1]}: {error.strerror or error}")
 
 
-def answers(port: socket.socket, own_title: str) -> bool:
-    """Tell whether an association request to a listening socket is answered within ``SELF_CHECK`` seconds."""
+def answers(port: socket.socket, own_title: str, *, by_tls: bool = False) -> bool:
+    """Tell whether an association request to a listening socket is answered within ``SELF_CHECK`` seconds.
+
+    With ``by_tls`` it is the beginning of a handshake that must be answered.
+    """
     host, number = port.getsockname()[:2]
-    request = pdu.associate_request(own_title)
     host = _OWN_HOST.get(host, host)
+    if by_tls:
+        return answers_by_tls(port, host, own_title, SELF_CHECK)
+    request = pdu.associate_request(own_title)
     with contextlib.suppress(OSError), socket.create_connection((host, number), SELF_CHECK) as connection:
         connection.sendall(request)
         return connection.recv(1) == bytes([pdu.ASSOCIATE_RJ])
@@ -78,8 +89,19 @@ def answers(port: socket.socket, own_title: str) -> bool:
 class Listener:
     """Accepts the connections to one listening socket."""
 
-    def __init__(self, port: socket.socket, *, wire: Wire, places: Places, own_title: str) -> None:
-        """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as."""
+    def __init__(
+        self,
+        port: socket.socket,
+        *,
+        wire: Wire,
+        places: Places,
+        own_title: str,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """Take an open port, which it closes when it stops. ``own_title`` is what the node's own check calls as.
+
+        ``tls`` gives the context in force at a connection; without it associations are not encrypted.
+        """
         silence_pynetdicom()
         self._port = port
         ae = AE()
@@ -97,6 +119,7 @@ class Listener:
             wire=wire,
             places=places,
             own_title=own_title,
+            tls=tls,
         )
         if not isinstance(server, _Server):
             raise TypeError("pynetdicom made another server than it was asked for")
@@ -159,9 +182,17 @@ class _Server(ThreadedAssociationServer):
     block_on_close = False
 
     def __init__(
-        self, *args: Any, port: socket.socket, wire: Wire, places: Places, own_title: str, **options: Any
+        self,
+        *args: Any,
+        port: socket.socket,
+        wire: Wire,
+        places: Places,
+        own_title: str,
+        tls: Callable[[], ssl.SSLContext] | None,
+        **options: Any,
     ) -> None:
         self.wire = wire
+        self.tls = tls
         self.draining = False
         self.own_title = own_title
         self.turned_at = time.monotonic()
@@ -186,7 +217,8 @@ class _Server(ThreadedAssociationServer):
         """Accept a connection, after a process that has fewer got the chance to. Raises OSError when it took it."""
         if self._places.is_ahead:
             time.sleep(COURTESY)
-        return super().get_request()
+        connection, address = super().get_request()
+        return connection, (_plain_address(address[0]), *address[1:2])
 
     def living(self) -> list[NodeAssociation]:
         """Return the associations whose threads run; the others give up their places."""
@@ -259,6 +291,11 @@ class _Connection(RequestHandler):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         address, wire = str(self.client_address[0]), self.server.wire
         try:
+            if self.server.tls is not None:
+                secure = shake_hands(connection, self.server.tls(), wire.limits.handshake)
+                if secure is None:
+                    return  # the node's own check
+                connection = secure
             request = read_request(connection, wire.limits.request)
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
@@ -269,7 +306,14 @@ class _Connection(RequestHandler):
             refuse(connection, _SELF_CHECKED)
             self.server.shutdown_request(connection)
             return
-        decision = wire.access.admit(calling_ae=request.calling_ae, called_ae=request.called_ae, address=address)
+        proof = Proof(
+            is_secure=self.server.tls is not None,
+            certificate=peer_certificate(connection),
+            identity=request.identity,
+        )
+        decision = wire.access.admit(
+            calling_ae=request.calling_ae, called_ae=request.called_ae, address=address, proof=proof
+        )
         if isinstance(decision, Admission):
             assoc = NodeAssociation(
                 ae=self.ae,
@@ -281,7 +325,7 @@ class _Connection(RequestHandler):
                 wire=wire,
                 draining=lambda: self.server.draining,
             )
-            if self.server.start_association(assoc, connection):
+            if self.server.start_association(assoc, self.request):  # it is known by the socket that was accepted
                 return
             decision = _TOO_MANY
         log.warning(
@@ -294,3 +338,9 @@ class _Connection(RequestHandler):
         refuse(connection, decision)
         with contextlib.suppress(OSError):
             self.server.shutdown_request(connection)
+
+
+def _plain_address(address: str) -> str:
+    """Return an address as a person writes it: one of IPv4 that came in by a socket of IPv6 is one of IPv4."""
+    mapped = IPv6Address(address).ipv4_mapped if address.startswith("::ffff:") else None
+    return str(mapped) if mapped is not None else address

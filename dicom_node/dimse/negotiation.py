@@ -18,7 +18,7 @@ _FIXED = HEADER_LENGTH + 68
 
 _APPLICATION_CONTEXT, _PROPOSED, _RESULT, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
-_ASYNCHRONOUS, _ROLES, _EXTENDED, _USER_IDENTITY = 0x53, 0x54, 0x56, 0x58
+_ASYNCHRONOUS, _ROLES, _EXTENDED, _USER_IDENTITY, _IDENTITY_ACCEPTED = 0x53, 0x54, 0x56, 0x58, 0x59
 _FOR_LIBRARY = frozenset({0x51, 0x52, 0x55})
 """Sub-items of the user information that are left to the library; it gives up on those it does not know, which PS3.8
 9.3.1 has ignored."""
@@ -113,8 +113,13 @@ class Negotiated:
         return _item(_USER_INFORMATION, item[4:] + self.information)
 
 
-def negotiate(request: AssociationRequest, table: ContextTable, services: frozenset[str]) -> Negotiated:
-    """Choose among the proposals of a caller that may use ``services``."""
+def negotiate(
+    request: AssociationRequest, table: ContextTable, services: frozenset[str], *, is_named: bool = False
+) -> Negotiated:
+    """Choose among the proposals of a caller that may use ``services``.
+
+    ``is_named`` tells that its user identity is the one it is listed with, which it is told when it wants to be.
+    """
     for_library = []
     accepted: dict[int, AcceptedContext] = {}
     refused = set()
@@ -147,7 +152,7 @@ def negotiate(request: AssociationRequest, table: ContextTable, services: frozen
         refused=frozenset(refused),
         extended=extended,
         results=tuple(results),
-        information=_information(request, contexts, extended),
+        information=_information(request, contexts, extended, is_named=is_named),
     )
 
 
@@ -175,7 +180,11 @@ def _not_yet(accepted: Mapping[int, AcceptedContext], proposal: Proposal) -> tup
 
 
 def _information(
-    request: AssociationRequest, contexts: Mapping[str, AcceptedContext], extended: Mapping[str, bytes]
+    request: AssociationRequest,
+    contexts: Mapping[str, AcceptedContext],
+    extended: Mapping[str, bytes],
+    *,
+    is_named: bool,
 ) -> bytes:
     """Encode the answers to what the user information proposed (PS3.7 D.3.3)."""
     parts = [_item(_ASYNCHRONOUS, _ONE_AT_A_TIME)] if request.asks_for_window else []
@@ -185,6 +194,8 @@ def _information(
             roles = bytes([context.takes, context.gives])
             parts.append(_item(_ROLES, _counted(uid.encode("ascii")) + roles))
     parts += [_item(_EXTENDED, _counted(uid.encode("ascii")) + granted) for uid, granted in extended.items()]
+    if is_named and request.identity is not None and request.identity.wants_response:
+        parts.append(_item(_IDENTITY_ACCEPTED, _counted(b"")))  # username and passcode have no server response
     return b"".join(parts)
 
 

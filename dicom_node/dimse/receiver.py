@@ -52,6 +52,8 @@ class Limits:
 
     request: float = 30.0
     """From the connection to the last byte of the association request; kept by the listener."""
+    handshake: float = 5.0
+    """From the connection to the end of the TLS handshake; kept by the listener."""
     unit: float = 30.0
     """From the first byte of a unit to its last."""
     idle: float = 60.0
@@ -167,9 +169,13 @@ class ReceivingSocket(AssociationSocket):
         while view:
             try:
                 view = view[connection.send(view) :]
+                continue
             except (BlockingIOError, ssl.SSLWantWriteError):
-                if not self._room.poll(self._limits.sending * 1000):
-                    raise TimeoutError from None
+                awaited = self._room
+            except ssl.SSLWantReadError:  # TLS has a word of its own to hear first
+                awaited = self._arrivals
+            if not awaited.poll(self._limits.sending * 1000):
+                raise TimeoutError
 
     def close(self) -> None:
         """Close the connection; whatever was arriving is forgotten."""
@@ -274,7 +280,7 @@ class ReceivingSocket(AssociationSocket):
         """Return how many bytes were put into the buffer, 0 at the end of the stream, None when there are none now."""
         try:
             return connection.recv_into(self._buffer)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 
     def _keep_deadlines(self, now: float, *, established: bool) -> None:

@@ -26,17 +26,37 @@ from dicom_node.index.alerts import Condition
 from dicom_node.index.findings import Exams
 from dicom_node.services.facts import UnitFacts, read_facts
 
+_CERTIFICATE_DAYS = (30, 7, 1)
+"""Days before its end on which people are told of a certificate."""
+
 _LONGEST = 64
 """Characters of a device's own text that are used; the standard allows no longer value (LO, PS3.5 6.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateEnd:
+    """A certificate that associations by TLS need, and its last day."""
+
+    key: str
+    """The configuration's key of its file."""
+    subject: str
+    """Whose it is, printable; "" when it does not say."""
+    fingerprint: str
+    ends: date
+    """The facility's day on which it stops being accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What standings are judged by: the units, the policy, and the days before on which people are reminded."""
+    """What standings are judged by: the units, the policy, and the days before on which people are reminded.
+
+    And the certificates that run out like exams do.
+    """
 
     registry: Registry
     policy: Policy
     ladders: Mapping[Portion, tuple[int, ...]]
+    certificates: tuple[CertificateEnd, ...] = ()
 
     @property
     def oldest_months(self) -> int:
@@ -168,7 +188,27 @@ def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
         )
         for conflict in findings.conflicts(conn)
     ]
-    return found
+    return found + [each for end in rules.certificates for each in _certificate(end, today)]
+
+
+def _certificate(end: CertificateEnd, today: date) -> Iterator[Found]:
+    left = (end.ends - today).days
+    due = min((days for days in _CERTIFICATE_DAYS if left <= days), default=None)
+    if due is None:
+        return
+    has_ended = left < 0
+    yield Found(
+        key=f"certificate/{end.key}/{end.fingerprint[:16]}",
+        kind=AlertKind.CERTIFICATE,
+        severity=Severity.CRITICAL if left <= _CERTIFICATE_DAYS[-1] else Severity.WARNING,
+        stage=_stage("ended", end.ends) if has_ended else _stage("ends", end.ends - timedelta(days=due)),
+        details={
+            "state": "lapsed" if has_ended else "nearing",
+            "key": end.key,
+            "subject": end.subject,
+            "ends": end.ends.isoformat(),
+        },
+    )
 
 
 def _eligibility(

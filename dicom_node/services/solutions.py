@@ -14,6 +14,7 @@ _REASONS: Mapping[str, str] = {
     AlertKind.UNDATED: "no exam of the unit is without a date any more",
     AlertKind.UNATTRIBUTED: "no exam of this sender that could still count waits to be told its unit",
     AlertKind.CONFLICT: "every conflict of this sender was decided",
+    AlertKind.CERTIFICATE: "the certificate was replaced, or is needed no more",
 }
 
 

@@ -8,32 +8,22 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from dicom_node.accreditation.policies import LATEST, load_policies
 from dicom_node.accreditation.units import Identity
 from dicom_node.dicom.keys import BY_KEYWORD
-from dicom_node.settings.devices import ConfigTable, IdentityTable, PeerTable, SenderTable
+from dicom_node.settings.devices import IdentityTable, PeerTable, SenderTable
 from dicom_node.settings.lines import KeyPath
 from dicom_node.settings.model import LimitsTable, NodeTable
+from dicom_node.settings.protection import entities, protection
+from dicom_node.settings.raw import Finding, table_of, tables_of, valid
 from dicom_node.settings.secrets import is_exposed, secret_problem
 from dicom_node.settings.values import ASSOCIATION_FIELDS, FilePath, unset_variable
-
-_Table = TypeVar("_Table", bound=ConfigTable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something wrong with a key, or, as a warning, something allowed that is seldom meant."""
-
-    path: KeyPath
-    message: str
-    is_warning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,58 +46,38 @@ def cross_check(data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Fin
         *_shared_serials(shown),
         *_peers(data, context),
         *_limits(data, context),
+        *protection(data, context),
         *_files(data, context),
         *_idle_parts(data),
         *_misspelt_keywords(data),
     ]
 
 
-def _table(data: Any, *path: str) -> dict[str, Any]:
-    for step in path:
-        data = data.get(step) if isinstance(data, dict) else None
-    return data if isinstance(data, dict) else {}
-
-
-def _tables(parent: Any, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the tables of an array of tables with their positions."""
-    entries = parent.get(key) if isinstance(parent, dict) else None
-    for position, entry in enumerate(entries if isinstance(entries, list) else []):
-        if isinstance(entry, dict):
-            yield position, entry
-
-
 def _identities(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[_Shown]:
     for section in ("units", "attachments"):
-        for name, table in _table(data, section).items():
-            for position, entry in _tables(table, "identity"):
-                found = _valid(IdentityTable, entry, context)
+        for name, table in table_of(data, section).items():
+            for position, entry in tables_of(table, "identity"):
+                found = valid(IdentityTable, entry, context)
                 if found:
                     path = (section, name, "identity", position)
                     yield _Shown(owner=f"{section}.{name}", path=path, identity=found.identity())
-    for name, entry in _table(data, "senders").items():
-        sender = _valid(SenderTable, entry, context)
+    for name, entry in table_of(data, "senders").items():
+        sender = valid(SenderTable, entry, context)
         if sender:
             yield _Shown(owner=f"senders.{name}", path=("senders", name), identity=sender.identity())
 
 
-def _valid(table: type[_Table], entry: object, context: Mapping[str, Any]) -> _Table | None:
-    try:
-        return table.model_validate(entry, context=dict(context))
-    except ValidationError:
-        return None
-
-
 def _references(data: Mapping[str, Any]) -> Iterator[Finding]:
     """Find ids of units and attachments that do not exist."""
-    units, attachments = _table(data, "units"), _table(data, "attachments")
+    units, attachments = table_of(data, "units"), table_of(data, "attachments")
     named: list[tuple[KeyPath, str, object, Mapping[str, Any]]] = []
     for name, attachment in attachments.items():
-        for position, entry in _tables(attachment, "assigned"):
+        for position, entry in tables_of(attachment, "assigned"):
             named.append((("attachments", name, "assigned", position, "unit"), "unit", entry.get("unit"), units))
-        for position, entry in _tables(attachment, "attribute"):
-            for value, unit in _table(entry, "map").items():
+        for position, entry in tables_of(attachment, "attribute"):
+            for value, unit in table_of(entry, "map").items():
                 named.append((("attachments", name, "attribute", position, "map", value), "unit", unit, units))
-    for position, rule in _tables(data, "rules"):
+    for position, rule in tables_of(data, "rules"):
         named.append((("rules", position, "unit"), "unit", rule.get("unit"), units))
         named.append((("rules", position, "attachment"), "attachment", rule.get("attachment"), attachments))
     for path, kind, target, known in named:
@@ -117,9 +87,9 @@ def _references(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _repeated_names(data: Mapping[str, Any]) -> Iterator[Finding]:
-    for parent, path in ((data, ("rules",)), (_table(data, "alerts"), ("alerts", "channel"))):
+    for parent, path in ((data, ("rules",)), (table_of(data, "alerts"), ("alerts", "channel"))):
         seen: dict[object, int] = {}
-        for position, entry in _tables(parent, path[-1]):
+        for position, entry in tables_of(parent, path[-1]):
             name = entry.get("name")
             if isinstance(name, str) and seen.setdefault(name, position) != position:
                 message = f"{name!r} is the name of {'.'.join(path)}.{seen[name]} too; write another"
@@ -127,9 +97,9 @@ def _repeated_names(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
-    accreditation = _table(data, "accreditation")
+    accreditation = table_of(data, "accreditation")
     known = [LATEST, *load_policies()]
-    for position, entry in _tables(accreditation, "policies"):
+    for position, entry in tables_of(accreditation, "policies"):
         name = entry.get("id")
         if isinstance(name, str):
             if name in known:
@@ -177,8 +147,8 @@ def _shared_serials(shown: list[_Shown]) -> Iterator[Finding]:
 
 def _peers(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
     seen: dict[str, list[tuple[str, PeerTable]]] = defaultdict(list)
-    for name, entry in _table(data, "peers").items():
-        peer = _valid(PeerTable, entry, context)
+    for name, entry in table_of(data, "peers").items():
+        peer = valid(PeerTable, entry, context)
         if peer is None:
             continue
         for other, known in seen[peer.ae_title]:
@@ -192,26 +162,24 @@ def _peers(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Find
 
 
 def _limits(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
-    node = _valid(NodeTable, data.get("node", {}), context)
+    node = valid(NodeTable, data.get("node", {}), context)
     if node is None:
         return
     limits: LimitsTable = node.limits
     if limits.max_connections < node.max_associations:
         message = f"less than max_associations; write at least {node.max_associations}"
         yield Finding(path=("node", "limits", "max_connections"), message=message)
-    if ip_address(node.bind).is_global:
-        message = "a public address, and associations are not encrypted; listen on an address of a protected network"
-        yield Finding(path=("node", "bind"), message=message, is_warning=True)
 
 
 def _files(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
     """Look at every file that is named: secrets must be there to be read, and not by everyone."""
-    paths: list[KeyPath] = [("database", "password_file")] if "password_file" in _table(data, "database") else []
-    for position, entry in _tables(_table(data, "alerts"), "channel"):
+    paths: list[KeyPath] = [("database", "password_file")] if "password_file" in table_of(data, "database") else []
+    for position, entry in tables_of(table_of(data, "alerts"), "channel"):
         keys = ("password_file", "secret_file", "ca_file")
         paths += [("alerts", "channel", position, key) for key in keys if key in entry]
-    if "ca_file" in _table(data, "alerts", "dead_man"):
+    if "ca_file" in table_of(data, "alerts", "dead_man"):
         paths.append(("alerts", "dead_man", "ca_file"))
+    paths += [(*path, "passcode_file") for path, entry in entities(data) if "passcode_file" in entry]
     for path in paths:
         file = _valid_path(_at(data, path), context)
         if file is None:
@@ -241,10 +209,10 @@ def _valid_path(value: object, context: Mapping[str, Any]) -> Path | None:
 
 def _idle_parts(data: Mapping[str, Any]) -> Iterator[Finding]:
     """Find parts that cannot do anything as they are written."""
-    if not _table(data, "units"):
+    if not table_of(data, "units"):
         yield Finding(path=("units",), message="no unit; write a table [units.ID] for each unit", is_warning=True)
-    ruled = {rule.get("attachment") for _, rule in _tables(data, "rules")}
-    for name, attachment in _table(data, "attachments").items():
+    ruled = {rule.get("attachment") for _, rule in tables_of(data, "rules")}
+    for name, attachment in table_of(data, "attachments").items():
         if name not in ruled and isinstance(attachment, dict) and not {"assigned", "attribute"} & attachment.keys():
             message = f"nothing ties it to a unit; write [[attachments.{name}.assigned]] with unit"
             yield Finding(path=("attachments", name), message=message, is_warning=True)
@@ -253,11 +221,11 @@ def _idle_parts(data: Mapping[str, Any]) -> Iterator[Finding]:
 def _misspelt_keywords(data: Mapping[str, Any]) -> Iterator[Finding]:
     """Find conditions on attributes that no header is ever read for."""
     named: list[tuple[KeyPath, object]] = []
-    for name, attachment in _table(data, "attachments").items():
-        for position, entry in _tables(attachment, "attribute"):
+    for name, attachment in table_of(data, "attachments").items():
+        for position, entry in tables_of(attachment, "attribute"):
             named.append((("attachments", name, "attribute", position, "keyword"), entry.get("keyword")))
-    for position, rule in _tables(data, "rules"):
-        named += [(("rules", position, "when", keyword), keyword) for keyword in _table(rule, "when")]
+    for position, rule in tables_of(data, "rules"):
+        named += [(("rules", position, "when", keyword), keyword) for keyword in table_of(rule, "when")]
     unusual = [
         (path, keyword)
         for path, keyword in named

@@ -20,11 +20,14 @@ from dicom_node.accreditation.units import (
     UnitKind,
 )
 from dicom_node.dimse.access import Caller, Destination
+from dicom_node.settings.secrets import read_secret
 from dicom_node.settings.values import (
     Address,
     AeTitle,
     AttributeName,
+    Certificates,
     Day,
+    FilePath,
     Flag,
     Id,
     Networks,
@@ -55,8 +58,16 @@ class Service(StrEnum):
     COMMIT = "commit"
 
 
-class ReachableTable(ConfigTable):
-    """The keys of an application entity that the node may call."""
+class EntityTable(ConfigTable):
+    """The keys of an application entity: what it must show when it calls, and how the node calls it."""
+
+    certificate: Certificates = ()
+    """Name in its certificate, or ``sha256:`` and its fingerprint, or a list; it is admitted by TLS with it alone, and
+    must show it where the node calls it by TLS."""
+    username: Text | None = None
+    """Username it must say, by TLS alone (PS3.7 D.3.3.7)."""
+    passcode_file: FilePath | None = None
+    """File whose first line is the passcode that goes with the username."""
 
     port: Whole | None = Field(default=None, ge=1, le=65535, examples=[104])
     """TCP port it takes associations on, for reports of storage commitment and as a destination of C-MOVE."""
@@ -79,7 +90,27 @@ class ReachableTable(ConfigTable):
             port=self.port,
             tls=self.tls,
             services=frozenset(str(service) for service in allow),
+            certificates=self.certificate,
         )
+
+    def listed(self, name: str, title: str, hosts: Networks, allow: Iterable[Service]) -> Caller:
+        """Return the leave to call that it has. Raises ConfigError when its passcode cannot be read."""
+        return Caller(
+            name=name,
+            ae_title=title,
+            hosts=hosts,
+            services=frozenset(str(service) for service in allow),
+            certificates=self.certificate,
+            username=self.username or "",
+            passcode=read_secret(self.passcode_file) if self.passcode_file else "",
+        )
+
+    def check_proof(self, title: str | None) -> None:
+        """Raise ValueError where nobody is asked for what is listed."""
+        if (self.certificate or self.username) and not title:
+            raise ValueError("certificate and username are asked of a caller, and ae_title is missing; add it")
+        if self.passcode_file and not self.username:
+            raise ValueError("passcode_file without username; add the username it goes with")
 
     def check_reach(self, hosts: Networks) -> None:
         """Raise ValueError where nobody could tell where to call."""
@@ -90,7 +121,7 @@ class ReachableTable(ConfigTable):
             raise ValueError('port without address, and host is not one address; add such as address = "10.20.30.5"')
 
 
-class IdentityTable(ReachableTable):
+class IdentityTable(EntityTable):
     """``[[units.ID.identity]]`` and its like: one way a device shows itself."""
 
     ae_title: AeTitle | None = Field(default=None, examples=["PRONE_RM2"])
@@ -127,14 +158,7 @@ class IdentityTable(ReachableTable):
 
     def caller(self, name: str) -> Caller | None:
         """Return the leave to call that this identity gives, None when it names no caller."""
-        if not self.ae_title:
-            return None
-        return Caller(
-            name=name,
-            ae_title=self.ae_title,
-            hosts=self.host,
-            services=frozenset(str(service) for service in self.allow),
-        )
+        return self.listed(name, self.ae_title, self.host, self.allow) if self.ae_title else None
 
     def reached(self, name: str) -> Destination | None:
         """Return where the device takes associations, None when it is not said."""
@@ -153,6 +177,7 @@ class IdentityTable(ReachableTable):
         if self.port is not None and not self.ae_title:
             raise ValueError('port without ae_title; add the AE title it is called by, such as "PRONE_RM2"')
         self.check_reach(self.host)
+        self.check_proof(self.ae_title)
         if not (self.ae_title or self.device_serial or self.station_name or self.detector_id or self.device_uid):
             raise ValueError(
                 "tells no device; write at least one of ae_title with host, device_serial, station_name, detector_id, "
@@ -269,7 +294,7 @@ class SenderTable(IdentityTable):
         return Sender(id=sender_id, role=self.role, identity=self.identity())
 
 
-class PeerTable(ReachableTable):
+class PeerTable(EntityTable):
     """``[peers.ID]``: an application entity that may ask the node."""
 
     ae_title: AeTitle = Field(examples=["MAIN_PACS"])
@@ -281,12 +306,7 @@ class PeerTable(ReachableTable):
 
     def caller(self, name: str) -> Caller:
         """Return the leave to call that this peer has."""
-        return Caller(
-            name=name,
-            ae_title=self.ae_title,
-            hosts=self.host,
-            services=frozenset(str(service) for service in self.allow),
-        )
+        return self.listed(name, self.ae_title, self.host, self.allow)
 
     def reached(self, name: str) -> Destination | None:
         """Return where the peer takes associations, None when it is not said."""
@@ -297,6 +317,7 @@ class PeerTable(ReachableTable):
         if Service.MOVE_DESTINATION in self.allow and self.port is None:
             raise ValueError("move-destination without port; add the port it takes instances on, such as port = 104")
         self.check_reach(self.host)
+        self.check_proof(self.ae_title)
         return self
 
 

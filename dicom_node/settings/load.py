@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from dicom_node.errors import ConfigError
-from dicom_node.settings.checks import Finding, cross_check
+from dicom_node.settings.checks import cross_check
 from dicom_node.settings.environment import Overrides, overrides
 from dicom_node.settings.lines import KeyPath, key_lines, line_of, written_path
 from dicom_node.settings.model import Settings
+from dicom_node.settings.raw import Finding
 from dicom_node.settings.wording import key_path, wording
 
 SEARCHED = (Path("config/dicom-node.toml"), Path("/etc/dicom-node/dicom-node.toml"))

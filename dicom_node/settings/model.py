@@ -13,6 +13,7 @@ from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Policy, choose_
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Registry
 from dicom_node.dimse.access import Caller, Destination
+from dicom_node.dimse.certificates import Profile, TlsFiles
 from dicom_node.settings.channels import AlertsTable
 from dicom_node.settings.devices import AttachmentTable, ConfigTable, PeerTable, RuleTable, SenderTable, UnitTable
 from dicom_node.settings.secrets import read_secret
@@ -22,6 +23,7 @@ from dicom_node.settings.values import (
     DatabaseUrl,
     Day,
     FilePath,
+    Flag,
     Id,
     Ladder,
     Seconds,
@@ -51,6 +53,8 @@ class LimitsTable(ConfigTable):
 
     association_request: Seconds = 30.0
     """From the connection to the last byte of the association request."""
+    tls_handshake: Seconds = 5.0
+    """From a connection by TLS to the end of its handshake."""
     pdu: Seconds = 30.0
     """From the first byte of a PDU to its last."""
     idle: Seconds = 60.0
@@ -69,6 +73,30 @@ class LimitsTable(ConfigTable):
     """Answers to one query; more end it with 0xB001."""
 
 
+class TlsTable(ConfigTable):
+    """``[node.tls]``: a second port, where associations are encrypted."""
+
+    port: Whole = Field(default=2762, ge=1, le=65535)
+    """TCP port to listen on."""
+    certificate_file: FilePath = Field(examples=["/etc/dicom-node/tls/node.crt"])
+    """PEM file of the node's certificate, followed by those of the authorities in between."""
+    key_file: FilePath = Field(examples=["/etc/dicom-node/tls/node.key"])
+    """PEM file of its private key, without a passphrase, which not everyone may read."""
+    ca_file: FilePath | None = None
+    """PEM file of the authorities whose certificates the others show, when they call and when they are called. Left
+    out, no caller needs a certificate, and the node calls nobody by TLS."""
+    profile: Profile = "bcp195"
+    """``bcp195`` (PS3.15 B.12) or ``bcp195-modified`` (B.13)."""
+    only: Flag = False
+    """True: there is no port without TLS."""
+
+    def files(self) -> TlsFiles:
+        """Return what TLS is made from."""
+        return TlsFiles(
+            certificate=self.certificate_file, key=self.key_file, authorities=self.ca_file, profile=self.profile
+        )
+
+
 class NodeTable(ConfigTable):
     """``[node]``: the DICOM listener."""
 
@@ -76,6 +104,8 @@ class NodeTable(ConfigTable):
     """AE title the node is called by, or a list of them; the first is its own name. Case-sensitive."""
     bind: Bind = "127.0.0.1"
     """Address to listen on."""
+    allow_unencrypted: Flag = False
+    """True: the port without TLS may be at a public address."""
     port: Whole = Field(default=11112, ge=1, le=65535)
     """TCP port to listen on."""
     max_associations: Whole = Field(default=32, ge=1, le=400)
@@ -87,6 +117,8 @@ class NodeTable(ConfigTable):
     """Time that associations in progress get to finish when the node is stopped."""
     private_sop_classes: tuple[Uid, ...] = ()
     """Storage SOP classes outside the standard that are taken as well."""
+    tls: TlsTable | None = None
+    """See ``[node.tls]``; left out, nothing is encrypted."""
     limits: LimitsTable = LimitsTable()
     """See ``[node.limits]``."""
 
@@ -227,10 +259,19 @@ class Settings(ConfigTable):
         return {Portion.CLINICAL: remind.clinical, Portion.PHANTOM: remind.phantom}
 
     def callers(self) -> tuple[Caller, ...]:
-        """Return who may call the node, from where and for what; one entry an AE title and set of addresses."""
-        merged: dict[tuple[str, frozenset[object]], Caller] = {}
+        """Return who may call the node, from where, with what and for what; one entry for all that is the same.
+
+        Raises ConfigError when a passcode cannot be read.
+        """
+        merged: dict[tuple[object, ...], Caller] = {}
         for caller in self._all_callers():
-            key = (caller.ae_title, frozenset(caller.hosts))
+            key = (
+                caller.ae_title,
+                frozenset(caller.hosts),
+                frozenset(caller.certificates),
+                caller.username,
+                caller.passcode,
+            )
             known = merged.get(key, caller)
             merged[key] = replace(known, services=known.services | caller.services)
         return tuple(merged.values())

@@ -31,6 +31,7 @@ _PRIVATE_KEY = re.compile(r"[^:\\]{1,64}:[0-9A-Fa-f]{4},[0-9A-Fa-f]{2}")
 ASSOCIATION_FIELDS = ("calling_ae", "called_ae", "peer_address")
 """What a rule may look at besides the attributes of a header."""
 _MAIL_ADDRESS = re.compile(r"[^\s@<>,;\"]+@[A-Za-z0-9.-]+")
+_CERTIFICATE_NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
@@ -120,6 +121,22 @@ def read_address(value: object) -> str:
         raise ValueError(
             f'not an IP address (got {value!r}); write such as "10.20.30.5" (names are not looked up)'
         ) from None
+
+
+def read_certificate(value: object) -> str:
+    """Read what a certificate is known by: a name in it, or ``sha256:`` and its fingerprint."""
+    text = value.strip() if isinstance(value, str) else ""
+    kind, colon, digits = text.partition(":")
+    if colon and kind.lower() == "sha256":
+        digits = digits.replace(":", "").lower()
+        if re.fullmatch(r"[0-9a-f]{64}", digits):
+            return f"sha256:{digits}"
+    elif _CERTIFICATE_NAME.fullmatch(text):
+        return text
+    raise ValueError(
+        f"names no certificate (got {value!r}); write its common name or a DNS name in it, or sha256: and the 64 "
+        "digits of its fingerprint"
+    )
 
 
 def read_day(value: object) -> date:
@@ -307,6 +324,7 @@ AeTitles = Annotated[tuple[AeTitle, ...], BeforeValidator(read_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(read_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(read_list)]
 Address = Annotated[str, BeforeValidator(read_address)]
+Certificates = Annotated[tuple[Annotated[str, BeforeValidator(read_certificate)], ...], BeforeValidator(read_list)]
 Bind = Annotated[str, BeforeValidator(read_bind)]
 Day = Annotated[date, BeforeValidator(read_day)]
 Clock = Annotated[time, BeforeValidator(read_clock)]

@@ -91,8 +91,8 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
 def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     told = commands.json("status")
     assert list(told) == [
-        "facility", "time_zone", "now", "today", "policy", "node", "review", "storage", "units", "unattributed",
-        "undated", "conflicts", "alerts", "messages", "concerns",
+        "facility", "time_zone", "now", "today", "policy", "node", "certificates", "review", "storage", "units",
+        "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
     assert told["node"] == {
@@ -101,6 +101,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
         "listening": False,
         "bind": "127.0.0.1",
         "port": 11112,
+        "tls_port": None,
         "since": None,
     }
     assert told["review"] == {"last_at": None, "next_at": "2026-11-24T12:00:00Z", "overdue": True}

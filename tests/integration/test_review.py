@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
 from dicom_node.index.releases import insert as insert_release
 from dicom_node.index.tables import conflict, delivery, exam, instance, message
+from dicom_node.services.found import CertificateEnd
 from dicom_node.services.preview import preview
 from dicom_node.services.review import last_review, review_settled
 from tests.alerting import SITE, FakeChannel, add_exam, make_rules, make_unit, morning, review_on
@@ -518,3 +520,36 @@ def test_messages_about_an_alert_are_found_with_their_deliveries(with_exams: Ind
         [(queued, deliveries)] = outbox.messages_about(conn, alert_id)
     assert queued.kind == "firing"
     assert [(each.recipient, each.state) for each in deliveries] == [("ops@example.org", "pending")]
+
+
+class TestCertificates:
+    ENDS = date(2026, 12, 20)
+
+    def review(self, index: Index, day: date, *, is_renewed: bool = False) -> list[str]:
+        """Review on a day; return the stages that were told of."""
+        own = CertificateEnd(
+            key="certificate_file",
+            subject="node.example.org",
+            fingerprint="b" * 64 if is_renewed else "a" * 64,
+            ends=date(2028, 1, 1) if is_renewed else self.ENDS,
+        )
+        before = len(stages(index))
+        review_on(index, replace(make_rules(), certificates=(own,)), [FakeChannel()], day)
+        return [stage for told in stages(index)[before:] for stage in told]
+
+    def test_its_end_is_told_thirty_seven_and_one_day_before_and_when_it_is_there(self, sqlite_index: Index) -> None:
+        told = {
+            day: said
+            for day in (self.ENDS + timedelta(days=left) for left in (-31, -30, -29, -8, -6, -2, -1, 0, 1, 5))
+            if (said := self.review(sqlite_index, day))
+        }
+        assert told == {
+            date(2026, 11, 20): ["2026-11-20 ends"],
+            date(2026, 12, 14): ["2026-12-13 ends"],
+            date(2026, 12, 19): ["2026-12-19 ends"],
+            date(2026, 12, 21): ["2026-12-20 ended"],
+        }
+        (alert,) = firing(sqlite_index).values()
+        assert (alert.key, alert.severity) == ("certificate/certificate_file/" + "a" * 16, "critical")
+        assert self.review(sqlite_index, self.ENDS + timedelta(days=6), is_renewed=True) == [RESOLVED]
+        assert firing(sqlite_index) == {}

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from dicom_node import workers
-from dicom_node.dimse.listener import answers, open_port
+from dicom_node.dimse.listener import open_port
 from dicom_node.errors import HostError
+from dicom_node.reception import Ports
 from dicom_node.settings import load_settings
 from dicom_node.site import Site, Stores, open_stores
 from dicom_node.workers import Workers
@@ -43,7 +44,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 @pytest.fixture
 def started(stores: Stores) -> Iterator[Workers]:
-    made = Workers(stores, open_port(("127.0.0.1", 0)), number=2, own_title="OWN")
+    made = Workers(stores, Ports(plain=open_port(("127.0.0.1", 0))), number=2, own_title="OWN")
     made.start()
     yield made
     made.stop(0.0, threading.Event())
@@ -61,7 +62,7 @@ def kill(running: Workers, number: int, how: signal.Signals = signal.SIGKILL) ->
 def test_they_answer_for_the_node(started: Workers) -> None:
     assert started.is_well
     assert started.associations == 0
-    assert answers(started._port, "OWN")
+    assert started._ports.answer("OWN")
 
 
 def test_one_that_keeps_dying_is_tried_again_and_again_and_makes_the_node_unwell(
@@ -89,7 +90,7 @@ def test_the_pauses_grow_so_that_it_never_spins() -> None:
 
 def test_while_none_is_to_be_started_yet_the_supervisor_sleeps(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PAUSES", (3.0,))
-    made = Workers(stores, open_port(("127.0.0.1", 0)), number=1, own_title="OWN")
+    made = Workers(stores, Ports(plain=open_port(("127.0.0.1", 0))), number=1, own_title="OWN")
     made.start()
     turns = 0
     listen = made._listen
@@ -144,7 +145,7 @@ def test_without_one_that_starts_the_start_fails_and_leaves_nothing(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.01)
-    made = Workers(stores, open_port(("127.0.0.1", 0)), number=1, own_title="OWN")
+    made = Workers(stores, Ports(plain=open_port(("127.0.0.1", 0))), number=1, own_title="OWN")
     processes = [worker.process for worker in made._living.values()]
     with pytest.raises(HostError, match="did not start"):
         made.start()

@@ -129,6 +129,7 @@ HEADERS = {
     "Settings": "At the top",
     "FacilityTable": "`[facility]`",
     "NodeTable": "`[node]`",
+    "TlsTable": "`[node.tls]`",
     "LimitsTable": "`[node.limits]`",
     "StorageTable": "`[storage]`",
     "DatabaseTable": "`[database]`",
@@ -193,6 +194,7 @@ host = ["10.0.1.0/24"]
 address = "10.0.1.7"
 port = 11112
 """
+    more += '[node.tls]\ncertificate_file = "node.crt"\nkey_file = "node.key"\nca_file = "ca.pem"\n'
     found = {each.name: each for each in settings_of(tmp_path, more).destinations()}
     assert set(found) == {"peers.archive", "senders.router"}
     archive, router = found["peers.archive"], found["senders.router"]

@@ -1,10 +1,11 @@
 import re
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from dicom_node.errors import ConfigError
-from dicom_node.settings import Loaded, find_config, load_settings
+from dicom_node.settings import Loaded, find_config, load_settings, protection
 from tests.unit.configs import SMALL, UNIT, write_config
 
 
@@ -185,9 +186,67 @@ def test_an_attachment_that_nothing_ties_to_a_unit_is_a_warning(tmp_path: Path) 
     assert ": attachments.a: nothing ties it to a unit; write [[attachments.a.assigned]]" in warning
 
 
-def test_a_public_address_is_a_warning(tmp_path: Path) -> None:
-    (warning,) = load(tmp_path, SMALL + UNIT + '[node]\nbind = "8.8.8.8"\n').warnings
-    assert "node.bind: a public address" in warning
+TLS = '[node.tls]\ncertificate_file = "node.crt"\nkey_file = "node.key"\n'
+
+
+def test_a_public_address_without_tls_is_an_error_unless_it_is_said(tmp_path: Path) -> None:
+    public = SMALL + UNIT + '[node]\nbind = "8.8.8.8"\n'
+    for more in ("", TLS + 'ca_file = "ca.pem"\n'):
+        (problem,) = problems(tmp_path, public + more)
+        assert "node.bind: a public address, and associations are not encrypted" in problem
+    assert load(tmp_path, public + "allow_unencrypted = true\n").warnings == ()
+    assert load(tmp_path, public + TLS + 'ca_file = "ca.pem"\nonly = true\n').warnings == ()
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
+def test_every_address_is_public_where_one_of_the_machine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bind: str
+) -> None:
+    def has(address: str) -> None:
+        monkeypatch.setattr(protection.fcntl, "ioctl", lambda *_: bytes(20) + ip_address(address).packed + bytes(232))
+
+    monkeypatch.setattr(protection, "_IPV6_ADDRESSES", tmp_path / "none")
+    text = SMALL + UNIT + f'[node]\nbind = "{bind}"\n'
+    has("10.20.30.2")
+    assert load(tmp_path, text).warnings == ()
+    has("8.8.8.8")
+    (problem,) = problems(tmp_path, text)
+    assert "node.bind: 8.8.8.8 is a public address" in problem
+    if bind == "::":
+        has("10.20.30.2")
+        (tmp_path / "none").write_text("20014860486000000000000000008888 02 40 00 80 eth0\n")
+        (problem,) = problems(tmp_path, text)
+        assert "node.bind: 2001:4860:4860::8888 is a public address" in problem
+
+
+def test_what_nobody_would_be_asked_for_is_an_error(tmp_path: Path) -> None:
+    peer = '[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nport = 1\ntls = true\ncertificate = "p"\nusername = "p"\n'
+    told = " ".join(problems(tmp_path, SMALL + UNIT + peer))
+    assert "peers.p.certificate: nobody is asked for a certificate" in told
+    assert "peers.p.username: a username is taken by TLS alone" in told
+    assert "peers.p.tls: nobody could tell whose certificate is shown" in told
+    loaded = load(tmp_path, SMALL + UNIT + peer + TLS + 'ca_file = "ca.pem"\n')
+    (destination,) = loaded.settings.destinations()
+    assert (destination.tls, destination.certificates) == (True, ("p",))
+
+
+def test_tls_without_authorities_is_a_warning_and_the_same_port_an_error(tmp_path: Path) -> None:
+    (warning,) = load(tmp_path, SMALL + UNIT + TLS).warnings
+    assert "node.tls: no ca_file: callers need no certificate" in warning
+    (problem,) = problems(tmp_path, SMALL + UNIT + TLS + "port = 11112\n")
+    assert "node.tls.port: node.port is the same" in problem
+
+
+def test_a_passcode_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    peer = '[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nusername = "u"\npasscode_file = "code"\n'
+    text = SMALL + UNIT + TLS + 'ca_file = "ca.pem"\n' + peer
+    (problem,) = problems(tmp_path, text)
+    assert "peers.p.passcode_file: cannot read" in problem
+    (tmp_path / "code").write_text("Geheim\n")
+    (tmp_path / "code").chmod(0o600)
+    caller = {each.ae_title: each for each in load(tmp_path, text).settings.callers()}["P"]
+    assert (caller.username, caller.passcode) == ("u", "Geheim")
+    assert "Geheim" not in repr(caller)
 
 
 def test_a_peer_that_may_call_from_everywhere_is_a_warning(tmp_path: Path) -> None:
@@ -238,6 +297,10 @@ def test_a_rule_that_cannot_work_is_told(tmp_path: Path, when: str, sets: str, w
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.0/8"\nport = 104\n', "host is not one address"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ntls = true\n', "port is missing"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nallow = ["move-destination"]\n', "without port"),
+        ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\npasscode_file = "dicom-node.toml"\n', "without username"),
+        ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ncertificate = "sha256:12"\n', "names no certificate"),
+        ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ncertificate = ["a\\nb"]\n', "names no certificate"),
+        ('[senders.s]\nrole = "router"\ndevice_serial = "1"\nusername = "u"\n', "ae_title is missing"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nport = 1\naddress = "pacs"\n', "not an IP address"),
         ('[units."a b"]\nlabel = "A"\nkind = "prone"\nidentity = [{device_serial = "1"}]\n', "'a b' is no id"),
         ('[units.x]\nlabel = "A"\nkind = "prone"\nidentity = [{manufacturer = "M"}]\n', "tells no device"),

@@ -108,6 +108,9 @@ FINDINGS: dict[AlertKind, dict[str, Any]] = {
         "newest": "2026-11-20",
     },
     AlertKind.CONFLICT: {"state": "found", "sender": "", "count": 3, "studies": 1},
+    AlertKind.CERTIFICATE: {
+        "state": "nearing", "key": "certificate_file", "subject": "node.example.org", "ends": "2026-12-01",
+    },
 }  # fmt: skip
 
 
@@ -143,6 +146,15 @@ class TestFindings:
         words = firing_words(about(AlertKind.CONFLICT, portion="", **FINDINGS[AlertKind.CONFLICT]))
         assert words.headline == "an import sent other content for 3 instances already on file"
         assert "3 instances of 1 study" in words.what
+
+    def test_a_certificate_is_told_with_its_day_and_whose_it_is(self) -> None:
+        details = FINDINGS[AlertKind.CERTIFICATE]
+        words = firing_words(about(AlertKind.CERTIFICATE, portion="", **details))
+        assert words.headline == "the certificate of this node ends on 2026-12-01"
+        assert "(node.example.org) ends on 2026-12-01" in words.what
+        ended = {"key": "ca_file", "state": "lapsed", "ends": "2026-11-01", "subject": ""}
+        words = firing_words(about(AlertKind.CERTIFICATE, portion="", **details | ended))
+        assert words.headline == "the certificate of an authority ended on 2026-11-01"
 
 
 class TestResolved:
