@@ -247,7 +247,7 @@ def broken(error: OSError) -> PeerUnavailableError:
     """Return in words what a connection broke of."""
     match error:
         case ssl.SSLCertVerificationError():
-            words = f"the peer's certificate is not accepted: {getattr(error, 'verify_message', '') or error}"
+            words = f"the peer's certificate is not accepted: {getattr(error, 'verify_message', '') or error.args[-1]}"
         case ssl.SSLError():
             words = f"TLS failed: {(error.reason or 'the peer speaks none').lower().replace('_', ' ')}"
         case ConnectionRefusedError():
