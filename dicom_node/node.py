@@ -77,7 +77,11 @@ class Node:
         self.port = next(port for port in (plain, self.tls_port) if port is not None)
         """The DICOM port that is listened on; that of TLS where there is no other."""
         self._front = self._make_front(settings)
-        self._reporter = Reporter(stores.commitments(now), destinations=self._destinations)
+        self._reporter = Reporter(
+            stores.commitments(now),
+            destinations=self._destinations,
+            tls=lambda destination: self._site.tls_to(destination),
+        )
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),

@@ -125,7 +125,7 @@ class Reception:
                     select=retrieve.select,
                     read=retrieve.read,
                     destinations=self._destinations,
-                    tls=lambda: None,
+                    tls=lambda destination: self._site.tls_to(destination),
                     patience=lambda: _patience(self._site.settings),
                     places=threading.Semaphore(settings.node.max_associations),
                 ),

@@ -26,6 +26,7 @@ from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.move import MoveScp
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.receiver import Limits
+from dicom_node.errors import CertificateError
 from dicom_node.index.engine import Index
 from dicom_node.index.retrieve import Selected
 from dicom_node.services.retrieve import RetrieveService
@@ -130,6 +131,11 @@ def serving(
     def no_store(**_: Any) -> Any:
         raise AssertionError("nothing is stored here")
 
+    def tls_to(destination: Destination) -> Any:
+        if destination.tls and tls is None:
+            raise CertificateError("no certificate is configured")
+        return tls if destination.tls else None
+
     services = frozenset({"echo", "get", "move"})
     wire = Wire(
         access=AccessList(
@@ -145,7 +151,7 @@ def serving(
                 select=service.select,
                 read=service.read,
                 destinations=destinations,
-                tls=lambda: tls,
+                tls=tls_to,
                 patience=lambda: patience,
                 places=threading.Semaphore(places),
             ),

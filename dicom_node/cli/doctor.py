@@ -13,7 +13,7 @@ import click
 from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.opened import now, opened
 from dicom_node.cli.output import json_option, local, printable, write_json
-from dicom_node.cli.peers import MESSAGE_SYNTAXES, NO_WAYS, Peer, association, own_node
+from dicom_node.cli.peers import MESSAGE_SYNTAXES, NO_WAYS, Peer, as_peer, association, own_node
 from dicom_node.cli.phrases import own_name, size_words, write_sentence
 from dicom_node.cli.status import View, view_of
 from dicom_node.dimse.access import Destination
@@ -38,6 +38,9 @@ AT_ONCE = 8
 
 SLACK = timedelta(minutes=1)
 """How far ahead of this machine's clock a time may be that it wrote itself."""
+
+
+_LISTENER_FIX = "look into its log for listener and worker lines, and restart it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +147,16 @@ def _listener(app: App, view: View) -> Check:
     if not node.running:
         fix = "start it: systemctl start dicom-node, or dicom-node serve"
         return Check(name="listener", ok=False, seen="the node is not running", fix=fix)
+    if not node.listening:
+        return Check(name="listener", ok=False, seen="it runs, and does not take connections", fix=_LISTENER_FIX)
+    if peer.tls:  # it need not know itself by its own certificate
+        return Check(name="listener", ok=True, seen=f"takes connections by TLS at port {peer.port}")
     try:
         _echo(app, peer)
     except PeerRefusedError as error:
         return Check(name="listener", ok=True, seen=f"answers; {error}")
     except NodeError as error:
-        fix = "look into its log for listener and worker lines, and restart it"
-        return Check(name="listener", ok=False, seen=str(error), fix=fix)
+        return Check(name="listener", ok=False, seen=str(error), fix=_LISTENER_FIX)
     return Check(name="listener", ok=True, seen=f"{peer} answers C-ECHO")
 
 
@@ -183,7 +189,7 @@ def _others(app: App, settings: Settings) -> list[Check]:
 
 
 def _peer(app: App, destination: Destination) -> Check:
-    peer = Peer(ae_title=destination.ae_title, host=destination.address, port=destination.port, tls=destination.tls)
+    peer = as_peer(destination)
     try:
         _echo(app, peer)
     except PeerRefusedError as error:

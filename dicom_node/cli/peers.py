@@ -4,7 +4,7 @@ import contextlib
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.output import json_option, printable, write_json
+from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import VERIFICATION, Calling, Patience, Proposed, call
+from dicom_node.dimse.tls import client_context
 from dicom_node.errors import ConfigError, OperatorError, PeerError
 from dicom_node.settings import Settings, find_config
 
@@ -37,6 +39,8 @@ class Peer:
     host: str
     port: int
     tls: bool = False
+    certificates: tuple[str, ...] = ()
+    """Names or fingerprints of which its certificate must have one; none: the host must stand in it."""
     is_own_node: bool = False
 
     def __str__(self) -> str:
@@ -81,9 +85,9 @@ def peer_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-to", "seconds", metavar="SECONDS", type=click.FloatRange(min=0.1), default=60.0,
                      show_default=True, help="How long the peer may be silent; at most 10 s to take the connection."),
         click.option("--tls", is_flag=True, help="Speak TLS."),
-        click.option("--cert", type=file, metavar="FILE", help="Own certificate (PEM)."),
+        click.option("--cert", type=file, metavar="FILE", help="Own certificate (PEM); else that of node.tls."),
         click.option("--key", type=file, metavar="FILE", help="Its key (PEM), unless it is in the same file."),
-        click.option("--ca", type=file, metavar="FILE", help="Certificates (PEM) trusted; else the system's."),
+        click.option("--ca", type=file, metavar="FILE", help="Certificates (PEM) trusted; else those of node.tls."),
     )  # fmt: skip
 
     @wraps(command)
@@ -113,10 +117,9 @@ def take_peer(app: App, words: Sequence[str], ways: Ways) -> tuple[Peer, Sequenc
     if len(found) == 1:
         peer = found[0]
         return (
-            Peer(ae_title=ways.aec or peer.ae_title, host=peer.host, port=peer.port, tls=peer.tls,
-                 is_own_node=peer.is_own_node),
+            replace(peer, ae_title=ways.aec or peer.ae_title),
             rest,
-        )  # fmt: skip
+        )
     if found:
         raise OperatorError(f"{first} is several: {', '.join(map(str, found))}; write one as TITLE@HOST:PORT")
     if rest and rest[0].isdecimal():
@@ -139,15 +142,41 @@ def settings_if_any(app: App) -> Settings | None:
 def own_node(settings: Settings) -> Peer:
     """Return the node of a configuration as a peer."""
     node = settings.node
+    only_tls = node.tls is not None and node.tls.only
     return Peer(
-        ae_title=node.ae_title[0], host=_ANY_ADDRESS.get(node.bind, node.bind), port=node.port, is_own_node=True
+        ae_title=node.ae_title[0],
+        host=_ANY_ADDRESS.get(node.bind, node.bind),
+        port=node.tls.port if node.tls is not None and only_tls else node.port,
+        tls=only_tls,
+        is_own_node=True,
     )
+
+
+def as_peer(destination: Destination) -> Peer:
+    """Return where a listed application entity takes associations as a peer."""
+    return Peer(
+        ae_title=destination.ae_title,
+        host=destination.address,
+        port=destination.port,
+        tls=destination.tls,
+        certificates=destination.certificates,
+    )
+
+
+def _tls_to(app: App, peer: Peer, ways: Ways) -> ssl.SSLContext | None:
+    """Return what a call is encrypted by: files that are named, else those of the node. Raises OperatorError."""
+    if not (ways.tls or peer.tls):
+        return None
+    settings = settings_if_any(app)
+    if settings is None or settings.node.tls is None or any((ways.cert, ways.key, ways.ca)):
+        return ways.context
+    return client_context(settings.node.tls.files(), peer.certificates)
 
 
 def _named(settings: Settings) -> Mapping[str, tuple[Peer, ...]]:
     named: dict[str, tuple[Peer, ...]] = {}
     for each in settings.destinations():
-        peer = Peer(ae_title=each.ae_title, host=each.address, port=each.port, tls=each.tls)
+        peer = as_peer(each)
         for name in (each.name, each.name.partition(".")[2]):
             named[name] = (*named.get(name, ()), peer)
     return {NODE: (own_node(settings),)} | named
@@ -197,7 +226,7 @@ def association(
             called_ae=peer.ae_title,
             contexts=contexts,
             patience=Patience(connect=min(seconds, 10.0), answer=seconds, response=seconds, sending=seconds),
-            tls=ways.context if ways.tls or peer.tls else None,
+            tls=_tls_to(app, peer, ways),
             roles=roles,
         )
         with calling:

@@ -46,7 +46,7 @@ def _checked(loaded: Loaded) -> Settings:
 
 def _tell(settings: Settings, node: Node) -> None:
     """Tell the person at the terminal what runs, and what to try."""
-    title, host, port = settings.node.ae_title[0], settings.node.bind, node.port
+    title, host = settings.node.ae_title[0], settings.node.bind
     click.echo(f"dicom-node {__version__} · {settings.facility.name} · data in {settings.storage.path}")
     click.echo(f"listening for DICOM: {title} at {host} {node.ports}")
     if not settings.alerts.channel:

@@ -23,6 +23,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.calling import Proposed
 from dicom_node.dimse.serving import AcceptedContext
 from tests.called import peer
+from tests.certificates import Authority
 from tests.commands import Commands
 from tests.factories import encode, make_mg, make_stereo_pair, write_file
 from tests.live import CONFIG, free_port, live_node
@@ -145,16 +146,39 @@ def test_by_tls_both_show_their_certificates(site: Path, commands: Commands, tmp
     authority.cert_pem.write_to_path(ca)
     own.cert_chain_pems[0].write_to_path(cert)
     own.private_key_pem.write_to_path(key)
-    with peer(tls=server) as port, site.open("a", encoding="utf-8") as file:
-        file.write(f'[peers.far]\nae_title = "FAR"\nhost = "127.0.0.1"\nport = {port}\ntls = true\n')
-        file.flush()
-        good = ("--ca", ca, "--cert", cert, "--key", key)
-        commands.good("echo", "far", *good)
-        commands.good("echo", f"FAR@127.0.0.1:{port}", "--tls", *good)
-        stranger = commands("echo", "far")
+    with peer(tls=server) as port:
+        far = (f"FAR@127.0.0.1:{port}", "--tls")
+        commands.good("echo", *far, "--ca", ca, "--cert", cert, "--key", key)
+        stranger = commands("echo", *far)
         assert (stranger.code, "the peer's certificate is not accepted" in stranger.err) == (69, True)
-        nameless = commands("echo", "far", "--ca", ca)
+        nameless = commands("echo", *far, "--ca", ca)
         assert (nameless.code, nameless.err.startswith("error: FAR at ")) == (69, True)
+
+
+def test_the_node_s_certificate_is_shown_and_the_peer_s_is_the_one_listed(
+    site: Path, commands: Commands, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    authority.issue("node")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(authority.file)
+    server.load_cert_chain(*authority.issue("archive.example.org"))
+    with peer(tls=server) as port, site.open("a", encoding="utf-8") as file:
+        for name, certificate in (("far", "archive.example.org"), ("other", "another.example.org")):
+            file.write(f'[peers.{name}]\nae_title = "{name.upper()}"\nhost = "127.0.0.1"\nport = {port}\ntls = true\n')
+            file.write(f'certificate = "{certificate}"\n')
+        file.write(f'[node.tls]\nport = {free_port()}\ncertificate_file = "ca/node.crt"\nkey_file = "ca/node.key"\n')
+        file.write('ca_file = "ca/ca.pem"\n')
+        file.flush()
+        commands.good("echo", "far")
+        wrong = commands("echo", "other")
+        assert wrong.code == 69
+        assert "certificate is not accepted: the certificate is that of 'archive.example.org'" in wrong.err
+        unbound = commands("echo", f"FAR@127.0.0.1:{port}", "--tls")
+        assert (unbound.code, "IP address mismatch" in unbound.err) == (69, True)
+        checks = {each["name"]: each for each in json.loads(commands("doctor", "--json").out)["checks"]}
+        assert (checks["peers.far"]["ok"], checks["peers.other"]["ok"]) == (True, False)
 
 
 def test_without_a_configuration_a_peer_can_be_called(

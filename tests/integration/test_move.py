@@ -405,7 +405,7 @@ def test_a_destination_is_called_by_tls_where_it_wants_that(holdings: Holdings) 
         assert (stranger.final.status, counts(stranger.final)) == (0xA702, (None, 0, 1, 0))
         assert "certificate" in stranger.final.text(0x0902)
         without = move(holdings, to(taker.port, tls=True))
-        assert without.final.text(0x0902) == "PACS2: it wants TLS, which is not configured here"
+        assert without.final.text(0x0902) == "PACS2: TLS is not set up here, see the node's log"
 
 
 def test_a_peer_that_waits_for_long_hears_something(holdings: Holdings, monkeypatch: pytest.MonkeyPatch) -> None:
