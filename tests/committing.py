@@ -168,7 +168,9 @@ def facility(folder: Path, *, grace: float = 0.0, pause: float = 0.0, **limits: 
             stores.commitments(now=lambda: datetime.now(UTC) + made.ahead), grace=timedelta(seconds=grace)
         )
         destinations: list[Destination] = []
-        reporter = Reporter(service, destinations=lambda: destinations, tls=stores.site.tls_to, patience=Patience(connect=5, answer=5))
+        reporter = Reporter(
+            service, destinations=lambda: destinations, tls=stores.site.tls_to, patience=Patience(connect=5, answer=5)
+        )
         services = frozenset({"echo", "commit"})
         unit = Caller(name="units.prone1", ae_title="PRONE_RM2", hosts=(ip_network("127.0.0.0/8"),), services=services)
 
