@@ -80,7 +80,7 @@ class Node:
         self._reporter = Reporter(
             stores.commitments(now),
             destinations=self._destinations,
-            tls=lambda destination: self._site.tls_to(destination),
+            tls=lambda destination: self._site.tls_to(destination),  # noqa: PLW0108 - the site may be replaced
         )
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),

@@ -125,7 +125,7 @@ class Reception:
                     select=retrieve.select,
                     read=retrieve.read,
                     destinations=self._destinations,
-                    tls=lambda destination: self._site.tls_to(destination),
+                    tls=lambda destination: self._site.tls_to(destination),  # noqa: PLW0108 - the site may be replaced
                     patience=lambda: _patience(self._site.settings),
                     places=threading.Semaphore(settings.node.max_associations),
                 ),
