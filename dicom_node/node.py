@@ -16,6 +16,8 @@ from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
 from dicom_node.reception import Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
+from dicom_node.services import audit
+from dicom_node.services.audit_recovery import recover_transfers
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
@@ -122,9 +124,15 @@ class Node:
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
+        transfers = recover_transfers(stores.archive.audit, stores.index)
         log.info(
-            "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
+            "node.recovered",
+            indexed=recovered.indexed,
+            missing=recovered.missing,
+            unreadable=recovered.unreadable,
+            transfers=transfers,
         )
+        audit.node_started(stores.archive.audit, version=__version__, port=self.port)
         self._front.start()
         if by_clock:
             self._clockwork.start()
@@ -145,6 +153,7 @@ class Node:
         self._tell(listening=False)
         self._front.stop(grace, self._hurry)
         self._clockwork.stop()
+        audit.node_stopped(self._stores.archive.audit)
         self._stores.close()
         log.info("node.stopped")
 
@@ -176,10 +185,12 @@ class Node:
             for problem in error.problems:
                 log.error("config.problem", problem=problem)
             log.error("config.rejected", problems=len(error.problems))
+            audit.config_rejected(self._stores.archive.audit, problems=len(error.problems))
         else:
             held = [name for name, value in _fixed(wanted).items() if value != _fixed(site.settings)[name]]
             if held:
                 log.warning("config.needs_restart", keys=held)
+            audit.config_reloaded(self._stores.archive.audit, changed=_changed(self._site.settings, site.settings))
             self._stores.site = site
             self._front.take(site)
             self._dispatcher = self._make_dispatcher()
@@ -284,6 +295,11 @@ def _fixed(settings: Settings) -> dict[str, object]:
         **{f"node.limits.{name}": getattr(settings.node.limits, name) for name in _FIXED_LIMITS},
         **{name: getattr(settings, name) for name in _FIXED},
     }
+
+
+def _changed(old: Settings, new: Settings) -> list[str]:
+    """Return the names of the tables of the file that differ."""
+    return [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
 
 
 def _hold(settings: Settings, old: Settings) -> Settings:

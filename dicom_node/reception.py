@@ -18,6 +18,7 @@ from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.serving import AcceptedContext
 from dicom_node.dimse.store import StoreScp
+from dicom_node.services.audit import AssociationAudit, CallAudit
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.settings import Settings
@@ -48,6 +49,7 @@ class Reception:
             make_store=self._make_store,
             services={pdu.C_FIND_RQ: partial(FindScp, find=find.find, retrieve_ae=settings.node.ae_title[0])},
             now=now,
+            audit=CallAudit(stores.archive.audit),
         )
         self._listener = Listener(port, wire=self._wire, places=places, own_title=own_title)
 
@@ -80,6 +82,7 @@ class Reception:
     def stop(self, grace: float, hurry: threading.Event) -> None:
         """Stop accepting, let associations end for up to ``grace`` seconds or until ``hurry``, then cut them."""
         self._listener.stop(grace, hurry)
+        self._wire.audit.end()
 
     def _make_store(
         self,
@@ -87,6 +90,7 @@ class Reception:
         contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
+        audit: AssociationAudit,
         log: Any,
     ) -> StoreScp:
         stores = self._stores
@@ -98,6 +102,7 @@ class Reception:
             now=self._now,
             draining=draining,
             maximum_data_set=stores.site.settings.node.limits.max_data_set,
+            audit=audit,
             log=log,
         )
 

@@ -10,7 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from dicom_node.dimse.receiver import Limits, ReceivingSocket
 from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
 from dicom_node.dimse.store import Tally
 from dicom_node.logs import get_logger
+from dicom_node.services.audit import AssociationAudit, CallAudit, NoTrail
 
 log = get_logger(__name__)
 
@@ -58,6 +59,7 @@ class StoreMaker(Protocol):
         contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
+        audit: AssociationAudit,
         log: Any,
     ) -> TalliedStore:
         """Serve the accepted storage ``contexts`` for ``caller``."""
@@ -75,6 +77,7 @@ class Wire:
     """Who serves requests other than C-STORE, by their Command Field."""
     now: Callable[[], datetime]
     """The time in UTC."""
+    audit: CallAudit = field(default_factory=lambda: CallAudit(NoTrail()))
 
 
 class NodeAssociation(Association):
@@ -107,6 +110,9 @@ class NodeAssociation(Association):
         self._draining = draining
         self._began = time.monotonic()
         self._store: TalliedStore | None = None
+        self._audit = wire.audit.association(
+            calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.address
+        )
         self._negotiated = negotiate(request, wire.contexts, admission.services)
 
         self.receiving = ReceivingSocket(
@@ -150,6 +156,7 @@ class NodeAssociation(Association):
                 self.log.warning("association.dropped", reason="pynetdicom refused its request")
         finally:
             self.receiving.close()
+            self._tell_end("broken")
 
     def _negotiate(self) -> None:
         """Take the upper layer and its user through the request that our socket holds (PS3.8 9.2)."""
@@ -167,6 +174,7 @@ class NodeAssociation(Association):
     def _on_accepted(self, _event: evt.Event) -> None:
         accepted = len(self._negotiated.accepted) + self._negotiated.verifies
         refused = sorted(self._negotiated.refused)
+        self._audit.accepted(name=self._admission.name, contexts=accepted)
         if accepted:
             self.log.info("association.accepted", name=self._admission.name, contexts=accepted, refused=len(refused))
             return
@@ -185,6 +193,13 @@ class NodeAssociation(Association):
             bytes=tally.size if tally else 0,
             seconds=round(time.monotonic() - self._began, 3),
         )
+        self._tell_end(name.rpartition(".")[2])
+
+    def _tell_end(self, how: str) -> None:
+        """Record the end in the audit trail; the first word counts."""
+        tally = self._store.tally if self._store is not None else Tally()
+        seconds = round(time.monotonic() - self._began, 3)
+        self._audit.ended(how=how, seconds=seconds, instances=tally.instances, refused=tally.refused)
 
     def _make_store(self) -> TalliedStore:
         requestor = self.requestor
@@ -203,6 +218,7 @@ class NodeAssociation(Association):
                 implementation_version=str(requestor.implementation_version_name or ""),
             ),
             draining=self._draining,
+            audit=self._audit,
             log=self.log,
         )
         return self._store
@@ -216,6 +232,7 @@ class NodeAssociation(Association):
             services=self._admission.services,
             maximum_length=self.requestor.maximum_length or 0,
             extended=self._negotiated.extended,
+            audit=self._audit,
         )
         return make(contexts=self._negotiated.accepted, link=link, log=self.log)
 

@@ -291,6 +291,13 @@ class _Connection(RequestHandler):
             peer=address,
             reason=decision.words,
         )
+        wire.audit.refused(
+            calling_ae=request.calling_ae,
+            called_ae=request.called_ae,
+            peer=address,
+            code=f"{decision.result}/{decision.source}/{decision.reason}",
+            reason=decision.words,
+        )
         refuse(connection, decision)
         with contextlib.suppress(OSError):
             self.server.shutdown_request(connection)

@@ -13,9 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from dicom_node.archive.audit import AuditTrail
 from dicom_node.errors import NodeError
 from dicom_node.index.record import Outcome
 from dicom_node.logs import get_logger
@@ -31,7 +30,21 @@ MOST_STUDIES = 100
 """Studies of one association, or of one import, whose counts are held before they are written."""
 
 
-def note(trail: AuditTrail, event: str, *, durable: bool = True, **details: Any) -> None:
+class Trail(Protocol):
+    """What lines are added to."""
+
+    def append(self, event: str, details: Mapping[str, Any], *, durable: bool = False) -> object:
+        """Add a line. Raises StorageUnavailableError when it could not be written."""
+
+
+class NoTrail:
+    """Keeps nothing: for what runs outside of a node."""
+
+    def append(self, event: str, details: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Forget it."""
+
+
+def note(trail: Trail, event: str, /, *, durable: bool = True, **details: Any) -> None:
     """Write a line; that it could not be written is told in the log."""
     try:
         trail.append(event, details, durable=durable)
@@ -50,22 +63,22 @@ def process_user() -> str:
 # The node itself.
 
 
-def node_started(trail: AuditTrail, *, version: str, port: int) -> None:
+def node_started(trail: Trail, *, version: str, port: int) -> None:
     """Record that the node has begun to listen."""
     note(trail, "node.started", by=process_user(), version=version, port=port)
 
 
-def node_stopped(trail: AuditTrail) -> None:
+def node_stopped(trail: Trail) -> None:
     """Record that the node has stopped in order."""
     note(trail, "node.stopped", by=process_user())
 
 
-def config_reloaded(trail: AuditTrail, *, changed: Sequence[str]) -> None:
+def config_reloaded(trail: Trail, *, changed: Sequence[str]) -> None:
     """Record that another configuration is in force; ``changed`` names the tables that differ."""
     note(trail, "config.reloaded", changed=list(changed))
 
 
-def config_rejected(trail: AuditTrail, *, problems: int) -> None:
+def config_rejected(trail: Trail, *, problems: int) -> None:
     """Record that a new configuration was refused as a whole."""
     note(trail, "config.rejected", problems=problems)
 
@@ -73,42 +86,42 @@ def config_rejected(trail: AuditTrail, *, problems: int) -> None:
 # What people do.
 
 
-def exam_decided(trail: AuditTrail, *, by: str, kind: str, study_uid: str, unit_id: str, value: str) -> None:
+def exam_decided(trail: Trail, *, by: str, kind: str, study_uid: str, unit_id: str, value: str) -> None:
     """Record what a person decided about an exam; the reason stands in the journal."""
     note(trail, "exam.decided", by=by, kind=kind, study_uid=study_uid, unit=unit_id, value=value)
 
 
-def content_decided(trail: AuditTrail, *, by: str, study_uid: str, sop_instance_uid: str, digest: str) -> None:
+def content_decided(trail: Trail, *, by: str, study_uid: str, sop_instance_uid: str, digest: str) -> None:
     """Record which content of an instance a person decided to have served."""
     note(trail, "content.decided", by=by, study_uid=study_uid, sop_instance_uid=sop_instance_uid, digest=digest)
 
 
-def release_recorded(trail: AuditTrail, *, by: str, unit_id: str, state: str, released_on: str) -> None:
+def release_recorded(trail: Trail, *, by: str, unit_id: str, state: str, released_on: str) -> None:
     """Record a testing package, or a change of one."""
     note(trail, "release.recorded", by=by, unit=unit_id, state=state, released_on=released_on)
 
 
-def alert_acknowledged(trail: AuditTrail, *, by: str, alert: int, until: str) -> None:
+def alert_acknowledged(trail: Trail, *, by: str, alert: int, until: str) -> None:
     """Record that a person has seen an alert; ``until`` is a day, or "" for as long as it lasts."""
     note(trail, "alert.acknowledged", by=by, alert=alert, until=until)
 
 
-def unit_silenced(trail: AuditTrail, *, by: str, unit_id: str, until: str) -> None:
+def unit_silenced(trail: Trail, *, by: str, unit_id: str, until: str) -> None:
     """Record that messages about a unit are held, up to and including a day."""
     note(trail, "unit.silenced", by=by, unit=unit_id, until=until)
 
 
-def archive_verified(trail: AuditTrail, *, by: str, checked: int, damaged: int, missing: int) -> None:
+def archive_verified(trail: Trail, *, by: str, checked: int, damaged: int, missing: int) -> None:
     """Record that stored objects were read again."""
     note(trail, "archive.verified", by=by, checked=checked, damaged=damaged, missing=missing)
 
 
-def index_rebuilt(trail: AuditTrail, *, by: str, indexed: int, damaged: int) -> None:
+def index_rebuilt(trail: Trail, *, by: str, indexed: int, damaged: int) -> None:
     """Record that the index was made anew."""
     note(trail, "index.rebuilt", by=by, indexed=indexed, damaged=damaged)
 
 
-def trail_exported(trail: AuditTrail, *, by: str, lines: int) -> None:
+def trail_exported(trail: Trail, *, by: str, lines: int) -> None:
     """Record that the trail itself was read out."""
     note(trail, "audit.exported", by=by, lines=lines)
 
@@ -116,7 +129,7 @@ def trail_exported(trail: AuditTrail, *, by: str, lines: int) -> None:
 class ImportAudit:
     """What one import took in, study by study; ``end`` writes what is left."""
 
-    def __init__(self, trail: AuditTrail, *, by: str) -> None:
+    def __init__(self, trail: Trail, *, by: str) -> None:
         """Record what the person ``by`` takes in."""
         self._trail = trail
         self._by = by
@@ -151,18 +164,17 @@ class _Refusals:
 class CallAudit:
     """Records the associations of one process. Used from the threads of all of them."""
 
-    def __init__(self, trail: AuditTrail, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, trail: Trail, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Record in ``trail``; ``clock`` counts seconds."""
         self._trail = trail
         self._clock = clock
         self._refusals: dict[str, _Refusals] = {}
         self._lock = threading.Lock()
 
-    def accepted(self, *, calling_ae: str, called_ae: str, peer: str, name: str) -> "AssociationAudit":
-        """Record an accepted association, of the caller that the configuration names so."""
-        caller = {"association": secrets.token_hex(6), "calling_ae": calling_ae, "called_ae": called_ae, "peer": peer}
-        note(self._trail, "association.accepted", durable=False, **caller, name=name)
+    def association(self, *, calling_ae: str, called_ae: str, peer: str) -> "AssociationAudit":
+        """Return what records one association; nothing is written yet."""
         self._tell_counted()
+        caller = {"association": secrets.token_hex(6), "calling_ae": calling_ae, "called_ae": called_ae, "peer": peer}
         return AssociationAudit(self._trail, caller)
 
     def refused(self, *, calling_ae: str, called_ae: str, peer: str, code: str, reason: str) -> None:
@@ -206,13 +218,18 @@ class CallAudit:
 class AssociationAudit:
     """Records what one association does."""
 
-    def __init__(self, trail: AuditTrail, caller: Mapping[str, str]) -> None:
+    def __init__(self, trail: Trail, caller: Mapping[str, str]) -> None:
         """Record for the association and caller that ``caller`` tells: association, calling_ae, called_ae, peer."""
         self._trail = trail
         self._caller = caller
         self._studies: dict[str, dict[Outcome, Counter[str]]] = {}
         self._lock = threading.Lock()
-        self._ended = False
+        self._is_open = False
+
+    def accepted(self, *, name: str, contexts: int) -> None:
+        """Record that it was accepted: the caller as the configuration names it, and how many contexts."""
+        self._is_open = True
+        self._note("association.accepted", name=name, contexts=contexts)
 
     def stored(self, *, study_uid: str, sop_class_uid: str, outcome: Outcome, received_at: str) -> None:
         """Count an instance, before it is acknowledged; the first of its study is recorded at once.
@@ -227,6 +244,8 @@ class AssociationAudit:
                     self._end_transfers()
             counts = self._studies.setdefault(study_uid, {}).setdefault(outcome, Counter())
             counts[sop_class_uid] += 1
+            if not self._is_open:  # it ended while the instance was taken in
+                self._end_transfers()
 
     def queried(self, *, sop_class_uid: str, level: str, keywords: Iterable[str], matches: int, status: str) -> None:
         """Record a query that has ended: what it asked for, never the values. ``status`` is hexadecimal or ""."""
@@ -263,12 +282,15 @@ class AssociationAudit:
         self._note("commitment.answered", study_uids=sorted(study_uids), committed=committed, failed=failed)
 
     def ended(self, *, how: str, seconds: float, instances: int = 0, refused: int = 0) -> None:
-        """Record the end, once: ``how`` is ``released``, ``aborted`` or ``broken``; and before it what was stored."""
+        """Record the end, once: ``how`` is ``released``, ``aborted`` or ``broken``; and before it what was stored.
+
+        Of an association that was not accepted there is no end.
+        """
         with self._lock:
-            if self._ended:
-                return
-            self._ended = True
             self._end_transfers()
+            if not self._is_open:
+                return
+            self._is_open = False
         self._note("association.ended", how=how, seconds=seconds, instances=instances, refused=refused)
 
     def _end_transfers(self) -> None:

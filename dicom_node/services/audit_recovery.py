@@ -66,8 +66,9 @@ def recover_transfers(trail: AuditTrail, index: Index) -> int:
             "peer": key[2],
             "study_uid": key[0],
             "recovered": True,
+            **{outcome.value: each for outcome, each in outcomes.items()},
         }
-        note(trail, "store.ended", **details, **{outcome.value: each for outcome, each in outcomes.items()})
+        note(trail, "store.ended", **details)
     return len(missing)
 
 
