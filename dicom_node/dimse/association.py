@@ -197,9 +197,13 @@ class NodeAssociation(Association):
 
     def _tell_end(self, how: str) -> None:
         """Record the end in the audit trail; the first word counts."""
-        tally = self._store.tally if self._store is not None else Tally()
-        seconds = round(time.monotonic() - self._began, 3)
-        self._audit.ended(how=how, seconds=seconds, instances=tally.instances, refused=tally.refused)
+        tally = self._store.tally if self._store is not None else None
+        self._audit.ended(
+            how=how,
+            seconds=round(time.monotonic() - self._began, 3),
+            instances=tally.instances if tally else 0,
+            refused=tally.refused if tally else 0,
+        )
 
     def _make_store(self) -> TalliedStore:
         requestor = self.requestor
