@@ -1,5 +1,6 @@
 """The node: composed from one configuration, started, reloaded, drained and stopped."""
 
+import contextlib
 import secrets
 import signal
 import threading
@@ -17,7 +18,9 @@ from dicom_node.logs import get_logger
 from dicom_node.reception import Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
 from dicom_node.services import audit
+from dicom_node.services.audit_forwarding import Forwarder
 from dicom_node.services.audit_recovery import recover_transfers
+from dicom_node.services.audit_witness import witness
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
@@ -29,6 +32,9 @@ log = get_logger(__name__)
 
 REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK = 20.0, 2.0, 5.0
 """Seconds between two looks at whether a review, a settled exam, a delivery is due."""
+
+FORWARD_LOOK, WITNESS_LOOK = 5.0, 60.0
+"""Seconds between two looks for lines of the audit trail to forward, and between two notes of its end."""
 
 IDLE_TURN = 1.0
 """Seconds between two looks of the main thread at the signals."""
@@ -80,9 +86,12 @@ class Node:
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
             Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
+            Job(name="forward", run=self._forward, seconds=FORWARD_LOOK),
+            Job(name="witness", run=self._witness, seconds=WITNESS_LOOK),
         )
         self._clockwork = Clockwork(self._jobs)
         self._dispatcher = self._make_dispatcher()
+        self._forwarder = self._make_forwarder()
         self._dispatching = threading.Lock()
         self._reviewed_at_start = False
         self._since, self._told_listening = now(), False
@@ -154,6 +163,8 @@ class Node:
         self._front.stop(grace, self._hurry)
         self._clockwork.stop()
         audit.node_stopped(self._stores.archive.audit)
+        with contextlib.suppress(NodeError):  # the next look is at the next start
+            self._witness()
         self._stores.close()
         log.info("node.stopped")
 
@@ -194,6 +205,7 @@ class Node:
             self._stores.site = site
             self._front.take(site)
             self._dispatcher = self._make_dispatcher()
+            self._forwarder = self._make_forwarder()
             self._reviewed_at_start = False  # units, policy or ladders may have changed
             log.info("config.reloaded")
         notify.ready(f"listening on port {self.port}")
@@ -243,6 +255,20 @@ class Node:
     def _dispatch(self) -> None:
         with self._dispatching:
             self._dispatcher.run()
+
+    def _forward(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.run()
+
+    def _witness(self) -> None:
+        witness(self._stores.archive.audit, self._stores.index)
+
+    def _make_forwarder(self) -> Forwarder | None:
+        site = self._site
+        syslog = site.settings.audit.syslog
+        if syslog is None:
+            return None
+        return Forwarder(self._stores.archive.audit, syslog.repository(), site.audit_source)
 
     def _make_dispatcher(self) -> Dispatcher:
         site, index = self._site, self._stores.index

@@ -27,9 +27,19 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from dicom_node.archive.files import last_line, make_folder, names_in, open_or_make, opened_folder, refusals, write_all
+from dicom_node.archive.files import (
+    discard_file,
+    last_line,
+    make_folder,
+    names_in,
+    new_file,
+    open_or_make,
+    opened_folder,
+    refusals,
+    write_all,
+)
 from dicom_node.archive.space import Volume
-from dicom_node.errors import NodeError
+from dicom_node.errors import NodeError, ObjectDamagedError
 from dicom_node.logs import get_logger
 
 AUDIT = "audit"
@@ -44,7 +54,7 @@ FLUSH_AFTER = 0.5
 BEGINNING = "0" * 64
 """What stands for the sum of the line before the first."""
 
-_LOCK = "lock"
+_LOCK, _CURSOR, _DRAFT = "lock", "forwarded.json", "forwarded.json.new"
 _NAME = re.compile(r"[0-9]{12}\.jsonl")
 _SUM = re.compile(rb',"sha256":"([0-9a-f]{64})"\}')
 _SUM_LENGTH = len(b',"sha256":""}') + 64
@@ -65,6 +75,8 @@ class AuditRecord:
     """Sum of the line before, in hex."""
     sha256: str
     """Its own sum."""
+    line: bytes
+    """As it stands in the trail, without the line end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,8 @@ class AuditTrail:
         at = datetime.now(UTC)
         with self._mutex, refusals("write the audit trail"), self._turn():
             self._find_end()
-            record, line = _encoded(self._head, at, event, details)
+            record = _encoded(self._head, at, event, details)
+            line = record.line + b"\n"
             try:
                 write_all(self._file, line)
             except BaseException:
@@ -132,6 +145,14 @@ class AuditTrail:
             self._volume.flush_data(file)
         finally:
             os.close(file)
+
+    def settle(self) -> Head:
+        """Make everything durable that any process appended, and return the end. Raises StorageUnavailableError."""
+        with self._mutex, refusals("write the audit trail"), self._turn():
+            self._find_end()
+            head = self._head
+        self.flush()
+        return head
 
     def close(self) -> None:
         """Make durable what is not, and give the trail up."""
@@ -168,27 +189,56 @@ class AuditTrail:
         last = next(self.read_back(), None)
         return Head() if last is None else Head(last.seq, last.sha256)
 
-    def verify(self, known: Head | None = None) -> AuditCheck:
+    def forwarded(self) -> Head:
+        """Return how far the trail was forwarded. Raises StorageUnavailableError, ObjectDamagedError."""
+        with refusals("read the audit trail"):
+            try:
+                file = os.open(f"{AUDIT}/{_CURSOR}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._volume.fd)
+            except FileNotFoundError:
+                return Head()
+            with os.fdopen(file, "rb") as cursor:
+                text = cursor.read(4096)
+        try:
+            entry = json.loads(text)
+            return Head(int(entry["seq"]), str(entry["sha256"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ObjectDamagedError(
+                f"{AUDIT}/{_CURSOR} cannot be read; without it the trail is forwarded from its beginning"
+            ) from error
+
+    def set_forwarded(self, head: Head) -> None:
+        """Note durably how far the trail was forwarded. Raises StorageUnavailableError."""
+        text = json.dumps({"seq": head.seq, "sha256": head.sha256}).encode("ascii")
+        with refusals("write how far the audit trail was forwarded"), opened_folder(AUDIT, self._volume.fd) as folder:
+            discard_file(_DRAFT, folder)
+            file = new_file(_DRAFT, folder)
+            try:
+                write_all(file, text)
+                self._volume.flush(file)
+            finally:
+                os.close(file)
+            os.replace(_DRAFT, _CURSOR, src_dir_fd=folder, dst_dir_fd=folder)
+            self._volume.flush(folder)
+
+    def verify(self, *seen: Head) -> AuditCheck:
         """Check every number, sum and link, up to the first that is wrong.
 
-        ``known`` is an end that the trail once had, from elsewhere: without it lines that are missing at the end leave
+        ``seen`` are ends that the trail once had, from elsewhere: without them lines that are missing at the end leave
         no trace. Raises StorageUnavailableError.
         """
-        head, known_is_there = Head(), known is None or known.seq == 0
+        head, sought = Head(), {each.seq: each.sha256 for each in seen if each.seq}
         for name in self._segments():
             for number, line in enumerate(self._lines(name), start=1):
-                place = f"line {number} of {AUDIT}/{name}"
                 record = _decoded(line)
                 problem = _problem(record, head, _first_of(name) if number == 1 else None)
                 if record is None or problem:
-                    return AuditCheck(head.seq, head, f"{place} {problem}")
+                    return AuditCheck(head.seq, head, f"line {number} of {AUDIT}/{name} {problem}")
+                if sought.pop(record.seq, record.sha256) != record.sha256:
+                    problem = f"line {number} of {AUDIT}/{name} is another than it was (number {record.seq})"
+                    return AuditCheck(head.seq, head, problem)
                 head = Head(record.seq, record.sha256)
-                known_is_there = known_is_there or head == known
-        if known is None or known_is_there:
-            return AuditCheck(head.seq, head, "")
-        if head.seq < known.seq:
-            return AuditCheck(head.seq, head, f"the end is missing: it went up to number {known.seq} before")
-        return AuditCheck(head.seq, head, f"number {known.seq} is another line than it was before")
+        problem = f"the end is missing: it went up to number {max(sought)} before" if sought else ""
+        return AuditCheck(head.seq, head, problem)
 
     # Writing. All of it with the mutex held.
 
@@ -315,13 +365,13 @@ def _first_of(name: str) -> int:
     return int(name.partition(".")[0])
 
 
-def _encoded(head: Head, at: datetime, event: str, details: Mapping[str, Any]) -> tuple[AuditRecord, bytes]:
+def _encoded(head: Head, at: datetime, event: str, details: Mapping[str, Any]) -> AuditRecord:
     seq, before = head.seq + 1, head.sha256
     entry = {"at": at.isoformat(), "before": before, "details": details, "event": event, "seq": seq}
     body = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode("ascii")
     own = sha256(body).hexdigest()
-    record = AuditRecord(seq=seq, at=at, event=event, details=details, before=before, sha256=own)
-    return record, b'%b,"sha256":"%b"}\n' % (body[:-1], own.encode("ascii"))
+    line = b'%b,"sha256":"%b"}' % (body[:-1], own.encode("ascii"))
+    return AuditRecord(seq=seq, at=at, event=event, details=details, before=before, sha256=own, line=line)
 
 
 def _head(line: bytes, number: int) -> tuple[Head, bool]:
@@ -346,6 +396,7 @@ def _decoded(line: bytes) -> AuditRecord | None:
             details=dict(entry["details"]),
             before=str(entry["before"]),
             sha256=str(entry["sha256"]),
+            line=line,
         )
     except (ValueError, KeyError, TypeError):
         return None

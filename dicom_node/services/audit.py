@@ -224,11 +224,11 @@ class AssociationAudit:
         self._caller = caller
         self._studies: dict[str, dict[Outcome, Counter[str]]] = {}
         self._lock = threading.Lock()
-        self._is_open = False
+        self._is_open, self._name = False, ""
 
     def accepted(self, *, name: str, contexts: int) -> None:
         """Record that it was accepted: the caller as the configuration names it, and how many contexts."""
-        self._is_open = True
+        self._is_open, self._name = True, name
         self._note("association.accepted", name=name, contexts=contexts)
 
     def stored(self, *, study_uid: str, sop_class_uid: str, outcome: Outcome, received_at: str) -> None:
@@ -291,7 +291,7 @@ class AssociationAudit:
             if not self._is_open:
                 return
             self._is_open = False
-        self._note("association.ended", how=how, seconds=seconds, instances=instances, refused=refused)
+        self._note("association.ended", name=self._name, how=how, seconds=seconds, instances=instances, refused=refused)
 
     def _end_transfers(self) -> None:
         for study_uid, counts in self._studies.items():

@@ -130,9 +130,9 @@ def test_a_line_written_anew_with_a_right_sum_is_found_by_the_next(tmp_path: Pat
     path = segments(tmp_path)[0]
     lines = path.read_bytes().splitlines()
     entry = json.loads(lines[1])
-    record, forged = audit._encoded(Head(1, entry["before"]), trail.head() and next(trail.read()).at, "forged", {})
-    path.write_bytes(lines[0] + b"\n" + forged + lines[2] + b"\n")
-    assert record.seq == 2
+    forged = audit._encoded(Head(1, entry["before"]), next(trail.read()).at, "forged", {})
+    path.write_bytes(b"".join(line + b"\n" for line in (lines[0], forged.line, lines[2])))
+    assert forged.seq == 2
     assert trail.verify().problem == "line 3 of audit/000000000001.jsonl does not follow the line before it (number 2)"
 
 
