@@ -6,6 +6,7 @@ trail was forwarded moves on; otherwise the batch is sent again. A message arriv
 line, by which a repeat is known.
 """
 
+import contextlib
 import os
 import socket
 import ssl
@@ -37,6 +38,7 @@ _FACILITY = 10
 """Security and authorization messages (RFC 5424 section 6.2.1)."""
 _NOTICE, _WARNING = 5, 4
 _MOST = 2**31 - 1
+_PIECE = 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +141,31 @@ def deliver(repository: Repository, data: bytes) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if repository.certificate:
         context.load_cert_chain(repository.certificate, repository.private_key or None)
-    address = (repository.host, repository.port)
-    with (
-        socket.create_connection(address, PATIENCE) as connection,
-        context.wrap_socket(connection, server_hostname=repository.host) as tls,
-    ):
-        tls.sendall(data)
-        tls.unwrap()  # returns when the repository has closed in order as well
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=repository.host)
+    with socket.create_connection((repository.host, repository.port), PATIENCE) as connection:
+
+        def do(step: Callable[[], object]) -> object:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    connection.sendall(outgoing.read())
+                    if piece := connection.recv(_PIECE):
+                        incoming.write(piece)
+                    else:
+                        incoming.write_eof()
+
+        do(tls.do_handshake)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[tls.write(rest) :]
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()  # says that nothing more comes; it takes any alert for the answer, so the answer is read below
+        connection.sendall(outgoing.read())
+        with contextlib.suppress(ssl.SSLZeroReturnError):  # the repository's own close_notify
+            while True:
+                do(lambda: tls.read(_PIECE))
 
 
 def _own_name() -> str:
