@@ -1,10 +1,8 @@
 """Forwarding the trail to a real TLS server: what arrives, and that nothing is lost or skipped."""
 
-import contextlib
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
@@ -19,55 +17,9 @@ from dicom_node.dicom.audit_message import AuditSource
 from dicom_node.errors import ObjectDamagedError
 from dicom_node.services import audit_forwarding
 from dicom_node.services.audit_forwarding import Forwarder, Repository, frames, queue
+from tests.audit_repository import AuditRepository, numbers, split
 
 SOURCE = AuditSource(ae_title="SBB_NODE", facility="Synthetic Center")
-
-
-class Server:
-    """An audit repository: keeps the messages of every connection, and closes in order unless it is told otherwise."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-        self.in_order = True
-        self.messages: list[bytes] = []
-        self.versions: set[str | None] = set()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.listener.getsockname()[1])
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                with contextlib.suppress(OSError), connection:
-                    self._take(connection)
-
-    def _take(self, connection: socket.socket) -> None:
-        connection.settimeout(10)
-        data = b""
-        with self.context.wrap_socket(connection, server_side=True) as tls:
-            self.versions.add(tls.version())
-            while piece := tls.recv(65536):  # "" is the other side's close_notify
-                data += piece
-            self.messages += split(data)
-            if self.in_order:
-                with contextlib.suppress(ssl.SSLError, OSError):
-                    tls.unwrap()
-
-    def close(self) -> None:
-        self.listener.close()
-
-
-def split(data: bytes) -> list[bytes]:
-    """Take messages apart by their lengths in octets."""
-    found = []
-    while data:
-        length, _, rest = data.partition(b" ")
-        assert len(rest) >= int(length)
-        found.append(rest[: int(length)])
-        data = rest[int(length) :]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +28,16 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def serve(authority: trustme.CA) -> Iterator[Callable[..., Server]]:
+def serve(authority: trustme.CA) -> Iterator[Callable[..., AuditRepository]]:
     servers = []
 
-    def make(name: str = "localhost", *, ca: trustme.CA = authority, asks: bool = False) -> Server:
+    def make(name: str = "localhost", *, ca: trustme.CA = authority, asks: bool = False) -> AuditRepository:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ca.issue_cert(name).configure_cert(context)
         if asks:
             context.verify_mode = ssl.CERT_REQUIRED
             authority.configure_trust(context)
-        servers.append(Server(context))
+        servers.append(AuditRepository(context))
         return servers[-1]
 
     yield make
@@ -119,12 +71,8 @@ def write(archive: LocalArchive, number: int) -> None:
         archive.audit.append("config.rejected", {"problems": each})
 
 
-def numbers(messages: list[bytes]) -> list[int]:
-    return [int(re.search(rb'sequenceId="(\d+)"', message)[1]) for message in messages]  # type: ignore[index]
-
-
 def test_lines_arrive_once_in_order_as_syslog_with_an_audit_message(
-    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., Server]
+    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., AuditRepository]
 ) -> None:
     server = serve()
     sender = Sender(archive, tmp_path, authority, server.port)
@@ -146,7 +94,7 @@ def test_lines_arrive_once_in_order_as_syslog_with_an_audit_message(
 
 
 def test_a_repository_that_was_away_gets_everything_later_also_over_a_restart(
-    tmp_path: Path, authority: trustme.CA, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, authority: trustme.CA, serve: Callable[..., AuditRepository], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_forwarding, "BATCH", 4)
     server = serve()
@@ -171,7 +119,7 @@ def test_a_repository_that_was_away_gets_everything_later_also_over_a_restart(
 
 
 def test_what_the_repository_may_not_have_read_is_sent_again(
-    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., Server]
+    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., AuditRepository]
 ) -> None:
     server = serve()
     server.in_order = False
@@ -194,7 +142,7 @@ def test_a_repository_of_another_name_or_authority_gets_nothing(
     archive: LocalArchive,
     tmp_path: Path,
     authority: trustme.CA,
-    serve: Callable[..., Server],
+    serve: Callable[..., AuditRepository],
     name: str,
     stranger: bool,
     reason: str,
@@ -208,7 +156,7 @@ def test_a_repository_of_another_name_or_authority_gets_nothing(
 
 
 def test_a_repository_may_ask_for_the_nodes_own_certificate(
-    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., Server]
+    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., AuditRepository]
 ) -> None:
     server = serve(asks=True)
     write(archive, 1)
@@ -225,7 +173,7 @@ def test_a_long_queue_is_sent_in_several_connections(
     archive: LocalArchive,
     tmp_path: Path,
     authority: trustme.CA,
-    serve: Callable[..., Server],
+    serve: Callable[..., AuditRepository],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(audit_forwarding, "BATCH", 3)
@@ -238,7 +186,7 @@ def test_a_long_queue_is_sent_in_several_connections(
 
 
 def test_a_note_that_cannot_be_read_is_told_and_nothing_is_sent(
-    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., Server]
+    archive: LocalArchive, tmp_path: Path, authority: trustme.CA, serve: Callable[..., AuditRepository]
 ) -> None:
     server = serve()
     write(archive, 1)
