@@ -19,6 +19,9 @@ LOOKED_AT = 100_000
 BEFORE = timedelta(hours=1)
 """How long an instance may have been on its way before its association's first line."""
 
+LAST = timedelta(seconds=5)
+"""What came in so short a time before the last line is told again: another line may tell it, or may have been lost."""
+
 _Key = tuple[str, str, str]
 """Study Instance UID, calling AE title and address."""
 
@@ -96,8 +99,9 @@ def _last_run(newest_first: Iterable[AuditRecord]) -> _Run:
 def _is_missing(receipt: Receipt, key: _Key, run: _Run) -> bool:
     if not receipt.peer_address:
         return False  # imported: that has a line of its own
-    began = run.open.get(key)
-    if began is not None:
-        return receipt.received_at >= datetime.fromisoformat(began.details["since"])
-    told_at = run.told_at.get(key)
-    return not run.stopped and (told_at is None or receipt.received_at > told_at)
+    began, told_at = run.open.get(key), run.told_at.get(key)
+    if began is not None and receipt.received_at >= datetime.fromisoformat(began.details["since"]):
+        return True
+    if run.stopped or run.last_at is None:
+        return False
+    return told_at is None or receipt.received_at > min(told_at, run.last_at - LAST)
