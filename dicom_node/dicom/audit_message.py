@@ -48,6 +48,8 @@ NODE_ID, URI = Code("110182", "Node ID"), Code("12", "URI", "RFC-3881")
 SUCCESS, MINOR, SERIOUS = "0", "4", "8"
 """EventOutcomeIndicator."""
 
+_PUSH_MODEL = "1.2.840.10008.1.20.1"
+_COMMITMENT = {"TransactionUID": "transaction_uid", "Committed": "committed", "Failed": "failed"}
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 
 
@@ -373,15 +375,14 @@ def _decided(details: _Details, source: AuditSource) -> list[AuditMessage]:
 
 
 def _committed(details: _Details, source: AuditSource) -> list[AuditMessage]:
-    """A storage commitment that was answered: stored instances were read again for it."""
+    """A storage commitment that was reported: the instances were read again for it."""
+    told = {name: str(details[key]).encode() for name, key in _COMMITMENT.items()}
+    asked = Thing(id=_PUSH_MODEL, id_type=SOP_CLASS_UID, role="3", name="Storage Commitment Push Model", details=told)
     message = AuditMessage(
-        event=INSTANCES_ACCESSED,
-        action="R",
-        participants=[_caller(details), _node(source)],
-        things=[_study(uid) for uid in details["study_uids"]],
+        event=INSTANCES_ACCESSED, action="R", participants=[_caller(details), _node(source)], things=[asked]
     )
     failed = replace(message, outcome=MINOR, description=f"{details['failed']} instances are not committed")
-    return [*([message] if details.get("committed") else []), *([failed] if details.get("failed") else [])]
+    return [*([message] if details["committed"] else []), *([failed] if details["failed"] else [])]
 
 
 def _exported(details: _Details, _source: AuditSource) -> list[AuditMessage]:
@@ -402,7 +403,7 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "query.answered": _query,
     "retrieve.began": _retrieve(BEGIN_TRANSFERRING, "E"),
     "retrieve.ended": _retrieve(INSTANCES_TRANSFERRED, "R"),
-    "commitment.answered": _committed,
+    "commitment.reported": _committed,
     "files.imported": _imported,
     "exam.decided": _decided,
     "content.decided": _decided,

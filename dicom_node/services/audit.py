@@ -161,6 +161,22 @@ class _Refusals:
     last: dict[str, Any] = field(default_factory=dict)
 
 
+def commitment_reported(
+    trail: Trail, *, calling_ae: str, called_ae: str, peer: str, transaction_uid: str, committed: int, failed: int
+) -> None:
+    """Record that a caller was told how many of the instances it asked about the node keeps, and how many not."""
+    note(
+        trail,
+        "commitment.reported",
+        calling_ae=calling_ae,
+        called_ae=called_ae,
+        peer=peer,
+        transaction_uid=transaction_uid,
+        committed=committed,
+        failed=failed,
+    )
+
+
 class CallAudit:
     """Records the associations of one process. Used from the threads of all of them."""
 
@@ -276,10 +292,6 @@ class AssociationAudit:
             sent=sent,
             failed=failed,
         )
-
-    def commitment_answered(self, *, study_uids: Collection[str], committed: int, failed: int) -> None:
-        """Record for how many instances the node answered that it keeps them, and for how many not."""
-        self._note("commitment.answered", study_uids=sorted(study_uids), committed=committed, failed=failed)
 
     def ended(self, *, how: str, seconds: float, instances: int = 0, refused: int = 0) -> None:
         """Record the end, once: ``how`` is ``released``, ``aborted`` or ``broken``; and before it what was stored.

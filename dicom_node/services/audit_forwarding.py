@@ -18,7 +18,7 @@ from itertools import islice
 
 from dicom_node.archive.audit import AuditRecord, AuditTrail, Head
 from dicom_node.dicom.audit_message import SUCCESS, AuditSource, encode, messages_of
-from dicom_node.errors import NodeError
+from dicom_node.errors import NodeError, OperatorError
 from dicom_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -136,11 +136,11 @@ def frames(records: Iterable[AuditRecord], source: AuditSource) -> bytes:
 
 
 def deliver(repository: Repository, data: bytes) -> None:
-    """Send to the repository and wait until it has read everything. Raises OSError, ssl.SSLError among them."""
-    context = ssl.create_default_context(cafile=repository.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if repository.certificate:
-        context.load_cert_chain(repository.certificate, repository.private_key or None)
+    """Send to the repository and wait until it has read everything.
+
+    Raises OSError, ssl.SSLError among them, and OperatorError when a file of the configuration cannot be used.
+    """
+    context = _context(repository)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_hostname=repository.host)
     with socket.create_connection((repository.host, repository.port), PATIENCE) as connection:
@@ -166,6 +166,18 @@ def deliver(repository: Repository, data: bytes) -> None:
         with contextlib.suppress(ssl.SSLZeroReturnError):  # the repository's own close_notify
             while True:
                 do(lambda: tls.read(_PIECE))
+
+
+def _context(repository: Repository) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=repository.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if repository.certificate:
+            # Without a function that gives the password the library would ask for it at the terminal.
+            context.load_cert_chain(repository.certificate, repository.private_key, password=lambda: b"")
+    except OSError as error:
+        raise OperatorError(f"a file of [audit.syslog] cannot be used: {_words(error)}") from error
+    return context
 
 
 def _own_name() -> str:

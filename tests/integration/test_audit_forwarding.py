@@ -169,6 +169,14 @@ def test_a_repository_may_ask_for_the_nodes_own_certificate(
     assert numbers(server.messages) == [1]
 
 
+def test_a_file_that_is_missing_is_told(archive: LocalArchive, tmp_path: Path, authority: trustme.CA) -> None:
+    write(archive, 1)
+    files = {"certificate": str(tmp_path / "no.crt"), "private_key": str(tmp_path / "no.key")}
+    with capture_logs() as logs:
+        assert Sender(archive, tmp_path, authority, 1, **files).run() == 0
+    assert logs[0]["reason"] == "a file of [audit.syslog] cannot be used: No such file or directory"
+
+
 def test_a_long_queue_is_sent_in_several_connections(
     archive: LocalArchive,
     tmp_path: Path,

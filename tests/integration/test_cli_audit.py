@@ -117,6 +117,16 @@ def test_the_import_and_the_check_of_the_archive_are_in_the_trail(commands: Comm
     assert commands.good("audit", "verify").code == 0
 
 
+def test_making_the_index_anew_keeps_the_trail(commands: Commands, trail: Path) -> None:
+    before = trail.read_bytes()
+    commands.good("rebuild", "--yes")
+    assert trail.read_bytes().startswith(before)
+    assert commands.json("audit", "list")[-1]["event"] == "index.rebuilt"
+    (trail.parents[1] / "node.db").unlink()
+    commands.good("rebuild", "--yes")
+    assert commands.good("audit", "verify").out.startswith("8 lines, all right")
+
+
 def test_associations_are_told_newest_last(commands: Commands, trail: Path) -> None:
     assert trail.exists()
     told = commands.json("associations")

@@ -14,7 +14,7 @@ from dicom_node.dicom.audit_message import EVENTS, AuditSource, encode, messages
 AT = datetime(2026, 11, 23, 15, 0, 0, 42, tzinfo=UTC)
 SOURCE = AuditSource(ae_title="SBB_NODE", facility='Center "A" & <B>')
 CALLER = {"association": "ab12", "calling_ae": "PRONE_RM2", "called_ae": "SBB_NODE", "peer": "10.20.30.11"}
-STUDY, OTHER, MG = "1.2.3", "1.2.4", "1.2.840.10008.5.1.4.1.1.1.2"
+STUDY, MG = "1.2.3", "1.2.840.10008.5.1.4.1.1.1.2"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 BY = {"by": "jane"}
 RETRIEVE = {**CALLER, "study_uids": [STUDY], "destination_ae": "PACS", "destination": "10.20.30.5"}
@@ -75,9 +75,12 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str, list[str],
         ],
     ),
     (
-        "commitment.answered",
-        {**CALLER, "study_uids": [STUDY, OTHER], "committed": 2, "failed": 0},
-        [("110103", "", "R", "0", ["", ""], [("110180", STUDY), ("110180", OTHER)])],
+        "commitment.reported",
+        {**CALLER, "transaction_uid": "1.9", "committed": 2, "failed": 1},
+        [
+            ("110103", "", "R", "0", ["", ""], [("110181", "1.2.840.10008.1.20.1")]),
+            ("110103", "", "R", "4", ["", ""], [("110181", "1.2.840.10008.1.20.1")]),
+        ],
     ),
     (
         "files.imported",
