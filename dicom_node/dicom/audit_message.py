@@ -48,6 +48,8 @@ NODE_ID, URI = Code("110182", "Node ID"), Code("12", "URI", "RFC-3881")
 SUCCESS, MINOR, SERIOUS = "0", "4", "8"
 """EventOutcomeIndicator."""
 
+_GOOD = ("0000", "B000", "FE00")
+"""Final statuses of a query or retrieval that did what was asked, or ended as the asker wanted."""
 _PUSH_MODEL = "1.2.840.10008.1.20.1"
 _COMMITMENT = {"TransactionUID": "transaction_uid", "Committed": "committed", "Failed": "failed"}
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -304,7 +306,7 @@ def _query(details: _Details, source: AuditSource) -> list[AuditMessage]:
         AuditMessage(
             event=QUERY,
             action="E",
-            outcome=SUCCESS if details["status"] in {"0000", "FE00", ""} else MINOR,
+            outcome=SUCCESS if details["status"] in _GOOD else MINOR,
             participants=[_caller(details, SOURCE), _node(source, DESTINATION)],
             things=[asked],
         )
@@ -343,12 +345,17 @@ def _retrieve(event: Code, action: str) -> Callable[[_Details, AuditSource], lis
             participants=[_node(source, SOURCE), *others],
             things=[_study(uid) for uid in details["study_uids"]],
         )
-        if not details.get("failed"):
-            return [message]
-        failed = replace(message, outcome=MINOR, description=f"{details['failed']} instances were not taken")
-        return [message, failed] if details.get("sent") else [failed]
+        failed = replace(message, outcome=MINOR, description=_failure(details))
+        if details.get("failed"):
+            return [message, failed] if details["sent"] else [failed]
+        return [message if details.get("status", "0000") in _GOOD else failed]
 
     return make
+
+
+def _failure(details: _Details) -> str:
+    status = f"it ended with {details['status']}" if details.get("status") else "it was cut short"
+    return f"{details['failed']} instances were not taken" if details.get("failed") else status
 
 
 def _imported(details: _Details, source: AuditSource) -> list[AuditMessage]:

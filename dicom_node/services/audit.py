@@ -281,9 +281,19 @@ class AssociationAudit:
         )
 
     def retrieve_ended(
-        self, *, study_uids: Collection[str], destination_ae: str, destination: str, sent: int, failed: int
+        self,
+        *,
+        study_uids: Collection[str],
+        destination_ae: str,
+        destination: str,
+        sent: int,
+        failed: int,
+        status: str,
     ) -> None:
-        """Record how many instances the node sent, and how many were not taken."""
+        """Record how many instances the node sent, how many were not taken, and the final status in hexadecimal.
+
+        A request that was refused has no studies; the destination is then as it was asked for.
+        """
         self._note(
             "retrieve.ended",
             study_uids=sorted(study_uids),
@@ -291,6 +301,7 @@ class AssociationAudit:
             destination=destination,
             sent=sent,
             failed=failed,
+            status=status,
         )
 
     def ended(self, *, how: str, seconds: float, instances: int = 0, refused: int = 0) -> None:

@@ -63,16 +63,29 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str, list[str],
     ("retrieve.began", RETRIEVE, [("110102", "", "E", "0", ["110153", "110152", ""], [("110180", STUDY)])]),
     (
         "retrieve.ended",
-        {**RETRIEVE, "destination_ae": "PRONE_RM2", "sent": 3, "failed": 0},
+        {**RETRIEVE, "destination_ae": "PRONE_RM2", "sent": 3, "failed": 0, "status": "0000"},
         [("110104", "", "R", "0", ["110153", "110152"], [("110180", STUDY)])],
     ),
     (
         "retrieve.ended",
-        {**RETRIEVE, "sent": 3, "failed": 1},
+        {**RETRIEVE, "sent": 3, "failed": 1, "status": "B000"},
         [
             ("110104", "", "R", "0", ["110153", "110152", ""], [("110180", STUDY)]),
             ("110104", "", "R", "4", ["110153", "110152", ""], [("110180", STUDY)]),
         ],
+    ),
+    (
+        "retrieve.ended",
+        {
+            **RETRIEVE,
+            "study_uids": [],
+            "destination_ae": "NOBODY",
+            "destination": "",
+            "sent": 0,
+            "failed": 0,
+            "status": "A801",
+        },
+        [("110104", "", "R", "4", ["110153", "110152", ""], [])],
     ),
     (
         "commitment.reported",
