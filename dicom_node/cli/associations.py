@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dicom_node.alerts.phrases import counted
 from dicom_node.archive.audit import AuditRecord, AuditTrail
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import opened
@@ -144,10 +145,10 @@ def lines_for(call: Call, settings: Settings) -> list[str]:
     who = [f"ae_title = {_quoted(call.calling_ae)}", f"host = {_quoted(call.peer)}"]
     units = [*settings.units] or ["UNIT"]
     return [
-        "# if it asks this node (a PACS, a workstation):",
+        "# either, if it asks this node (a PACS, a workstation):",
         f"[peers.{_table_name(call.calling_ae, settings)}]",
         *who,
-        f"# if it makes the exams of a unit ({', '.join(units)}):",
+        f"# or, if it makes the exams of a unit ({', '.join(units)}):",
         f"[[units.{units[0]}.identity]]",
         *who,
     ]
@@ -186,7 +187,7 @@ def _write(calls: list[Call], zone: Any, settings: Settings, *, rejected: bool) 
 
 def _row(call: Call, zone: Any) -> list[str]:
     outcome = call.outcome if call.count == 1 else f"{call.outcome} {call.count} times"
-    told = [f"{call.instances} instances"] if call.instances else []
+    told = [counted(call.instances, "instance")] if call.instances else []
     told += [f"{call.seconds:g} s"] if call.seconds is not None else []
     return [
         local(call.at, zone),

@@ -158,7 +158,7 @@ def test_a_stranger_is_admitted_by_the_lines_it_was_refused_with(commands: Comma
     with opened_site(site) as stores:
         CallAudit(stores.archive.audit).refused(calling_ae="7TH FLOOR", code="1/1/3", reason="not listed", **CALLED)
     (refused,) = commands.json("associations", "--rejected")
-    peer = refused["config"][: refused["config"].index(next(line for line in refused["config"] if "unit" in line))]
+    peer = refused["config"][: refused["config"].index(next(line for line in refused["config"] if "# or" in line))]
     unit = refused["config"][len(peer) :]
     for number, lines in enumerate((peer, unit)):
         folder = site.parent / str(number)
