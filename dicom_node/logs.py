@@ -107,6 +107,7 @@ KEYS: Mapping[str, str] = {
     "state": "state reached",
     "status": "DIMSE status, hexadecimal",
     "subject": "subject of a message; written without patient data",
+    "transfers": "transfers entered in the audit trail after a crash",
     "units": "how many units",
     "unreadable": "objects that cannot be read",
     "warnings": "instances that a retrieval delivered with a warning",

@@ -1,5 +1,6 @@
 """The node: composed from one configuration, started, reloaded, drained and stopped."""
 
+import contextlib
 import secrets
 import signal
 import threading
@@ -17,6 +18,10 @@ from dicom_node.errors import ConfigError, NodeError
 from dicom_node.logs import get_logger
 from dicom_node.reception import Ports, Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
+from dicom_node.services import audit
+from dicom_node.services.audit_forwarding import Forwarder
+from dicom_node.services.audit_recovery import recover_transfers
+from dicom_node.services.audit_witness import witness
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
@@ -29,6 +34,9 @@ log = get_logger(__name__)
 
 REVIEW_LOOK, SETTLE_LOOK, DISPATCH_LOOK, COMMITMENT_LOOK = 20.0, 2.0, 5.0, 2.0
 """Seconds between two looks at whether a review, a settled exam, a delivery, a report of commitment is due."""
+
+FORWARD_LOOK, WITNESS_LOOK = 5.0, 60.0
+"""Seconds between two looks for lines of the audit trail to forward, and between two notes of its end."""
 
 IDLE_TURN = 1.0
 """Seconds between two looks of the main thread at the signals."""
@@ -87,9 +95,12 @@ class Node:
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
             Job(name="dispatch", run=self._dispatch, seconds=DISPATCH_LOOK),
             Job(name="commitment", run=self._reporter.run, seconds=COMMITMENT_LOOK),
+            Job(name="forward", run=self._forward, seconds=FORWARD_LOOK),
+            Job(name="witness", run=self._witness, seconds=WITNESS_LOOK),
         )
         self._clockwork = Clockwork(self._jobs)
         self._dispatcher = self._make_dispatcher()
+        self._forwarder = self._make_forwarder()
         self._dispatching = threading.Lock()
         self._reviewed_at_start = False
         self._since, self._told_listening = now(), False
@@ -140,9 +151,15 @@ class Node:
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
         stores.commitments(self._now).free_all()
+        transfers = recover_transfers(stores.archive.audit, stores.index)
         log.info(
-            "node.recovered", indexed=recovered.indexed, missing=recovered.missing, unreadable=recovered.unreadable
+            "node.recovered",
+            indexed=recovered.indexed,
+            missing=recovered.missing,
+            unreadable=recovered.unreadable,
+            transfers=transfers,
         )
+        audit.node_started(stores.archive.audit, version=__version__, port=self.port)
         self._front.start()
         if by_clock:
             self._clockwork.start()
@@ -171,6 +188,9 @@ class Node:
         self._front.stop(grace, self._hurry)
         self._reporter.stop()
         self._clockwork.stop()
+        audit.node_stopped(self._stores.archive.audit)
+        with contextlib.suppress(NodeError):  # the next look is at the next start
+            self._witness()
         self._stores.close()
         log.info("node.stopped")
 
@@ -209,13 +229,16 @@ class Node:
             for problem in error.problems:
                 log.error("config.problem", problem=problem)
             log.error("config.rejected", problems=len(error.problems))
+            audit.config_rejected(self._stores.archive.audit, problems=len(error.problems))
         else:
             held = [name for name, value in _fixed(wanted).items() if value != _fixed(site.settings)[name]]
             if held:
                 log.warning("config.needs_restart", keys=held)
+            audit.config_reloaded(self._stores.archive.audit, changed=_changed(self._site.settings, site.settings))
             self._stores.site = site
             self._front.take(site)
             self._dispatcher = self._make_dispatcher()
+            self._forwarder = self._make_forwarder()
             self._reviewed_at_start = False  # units, policy or ladders may have changed
             log.info("config.reloaded")
         notify.ready(f"listening on {self.ports}")
@@ -268,6 +291,20 @@ class Node:
 
     def _destinations(self) -> tuple[Destination, ...]:
         return self._site.settings.destinations()
+
+    def _forward(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.run()
+
+    def _witness(self) -> None:
+        witness(self._stores.archive.audit, self._stores.index)
+
+    def _make_forwarder(self) -> Forwarder | None:
+        site = self._site
+        syslog = site.settings.audit.syslog
+        if syslog is None:
+            return None
+        return Forwarder(self._stores.archive.audit, syslog.repository(), site.audit_source)
 
     def _make_dispatcher(self) -> Dispatcher:
         site, index = self._site, self._stores.index
@@ -330,6 +367,11 @@ def _fixed(settings: Settings) -> dict[str, object]:
         **{f"node.limits.{name}": getattr(settings.node.limits, name) for name in _FIXED_LIMITS},
         **{name: getattr(settings, name) for name in _FIXED},
     }
+
+
+def _changed(old: Settings, new: Settings) -> list[str]:
+    """Return the names of the tables of the file that differ."""
+    return [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
 
 
 def _hold(settings: Settings, old: Settings) -> Settings:

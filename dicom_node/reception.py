@@ -28,6 +28,7 @@ from dicom_node.dimse.store import StoreScp
 from dicom_node.dimse.tls import server_context
 from dicom_node.errors import CertificateError
 from dicom_node.logs import get_logger
+from dicom_node.services.audit import AssociationAudit, CallAudit
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.retrieve import RetrieveService
@@ -132,6 +133,7 @@ class Reception:
                 pdu.N_ACTION_RQ: partial(CommitmentScp, commitments=stores.commitments(now)),
             },
             now=now,
+            audit=CallAudit(stores.archive.audit),
         )
         self._tls = self._server_context(settings)
         self._listeners = [
@@ -183,6 +185,7 @@ class Reception:
             each.start()
         for each in closing:
             each.join()
+        self._wire.audit.end()
 
     def _server_context(self, settings: Settings) -> ssl.SSLContext | None:
         tls = settings.node.tls
@@ -198,6 +201,7 @@ class Reception:
         contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
+        audit: AssociationAudit,
         log: Any,
     ) -> StoreScp:
         stores = self._stores
@@ -209,6 +213,7 @@ class Reception:
             now=self._now,
             draining=draining,
             maximum_data_set=stores.site.settings.node.limits.max_data_set,
+            audit=audit,
             log=log,
         )
 

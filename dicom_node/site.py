@@ -18,6 +18,7 @@ from dicom_node.alerts.notice import Site as Speaker
 from dicom_node.alerts.smtp import SmtpChannel
 from dicom_node.alerts.webhook import WebhookChannel
 from dicom_node.archive.store import LocalArchive
+from dicom_node.dicom.audit_message import AuditSource
 from dicom_node.dicom.uids import STORAGE_SOP_CLASSES
 from dicom_node.dimse.access import Caller, Destination
 from dicom_node.dimse.tls import client_context
@@ -81,6 +82,11 @@ class Site:
     def zone(self) -> ZoneInfo:
         """The facility's zone."""
         return self.settings.facility.time_zone
+
+    @property
+    def audit_source(self) -> AuditSource:
+        """Who the audit messages come from."""
+        return AuditSource(ae_title=self.settings.node.ae_title[0], facility=self.settings.facility.name)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -15,6 +15,8 @@ FILE_MODE = 0o640
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder inside the archive is opened: never through a symbolic link."""
 
+_BLOCK = 8 * 1024
+
 _WORDS = {
     errno.ENOSPC: "the volume is full (no space or no inodes left)",
     errno.EDQUOT: "the disk quota is used up",
@@ -117,3 +119,19 @@ def discard_file(name: str, folder: int) -> None:
     """Remove a file if it is there; a refusal is let be, because whoever calls has a worse one to report."""
     with suppress(OSError):
         os.unlink(name, dir_fd=folder)
+
+
+def last_line(file: int, size: int) -> tuple[bytes, int]:
+    """Return the last complete line of a file of ``size`` bytes without its line end, and the offset after that.
+
+    They are "" and 0 when there is none. Raises OSError.
+    """
+    tail, start = b"", size
+    while start and tail.count(b"\n") < 2:
+        step = min(_BLOCK, start)
+        start -= step
+        tail = os.pread(file, step, start) + tail
+    end = tail.rfind(b"\n")
+    if end < 0:
+        return b"", 0
+    return tail[tail.rfind(b"\n", 0, end) + 1 : end], start + end + 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from dicom_node.archive.files import open_or_make, opened_folder, refusals, write_all
+from dicom_node.archive.files import last_line, open_or_make, opened_folder, refusals, write_all
 from dicom_node.archive.space import Volume
 from dicom_node.errors import ObjectDamagedError
 from dicom_node.logs import get_logger
@@ -20,7 +20,6 @@ from dicom_node.logs import get_logger
 JOURNAL = "journal"
 """The folder of the journal, under the root."""
 _FILE = "journal.jsonl"
-_BLOCK = 64 * 1024
 
 log = get_logger(__name__)
 
@@ -68,7 +67,7 @@ class Journal:
 
     def _append(self, file: int, kind: str, record: Mapping[str, Any]) -> int:
         size = os.fstat(file).st_size
-        last, end = _last_line(file, size)
+        last, end = last_line(file, size)
         if end < size:
             os.ftruncate(file, end)
             log.warning("journal.torn_line_removed", bytes=size - end)
@@ -90,19 +89,6 @@ class Journal:
             with os.fdopen(file, "rb") as lines:
                 fcntl.flock(file, fcntl.LOCK_SH)
                 return lines.read()
-
-
-def _last_line(file: int, size: int) -> tuple[bytes, int]:
-    """Return the last complete line without its line end ("" when there is none), and the offset after it."""
-    tail, start = b"", size
-    while start and tail.count(b"\n") < 2:
-        step = min(_BLOCK, start)
-        start -= step
-        tail = os.pread(file, step, start) + tail
-    end = tail.rfind(b"\n")
-    if end < 0:
-        return b"", 0
-    return tail[tail.rfind(b"\n", 0, end) + 1 : end], start + end + 1
 
 
 def _encoded(sequence: int, kind: str, record: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ Layout under the root::
     spool/<process>/<n>.part         being received, or kept a moment ago
     objects/<2 hex>/<sha256>.dcm     kept; the name is the SHA-256 of the data set bytes, without preamble and file meta
     journal/journal.jsonl            human decisions and releases
+    audit/<12 digits>.jsonl          the audit trail; the name is the number of its first line
     use.lock, node.lock              who works with it
 
 Identical data sets are one file; different ones are two, also under one SOP Instance UID. Nothing is overwritten,
@@ -22,6 +23,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from dicom_node.archive.audit import AUDIT, AuditTrail
 from dicom_node.archive.claims import Claims
 from dicom_node.archive.files import FOLDER_FLAGS, FOLDER_MODE, make_folder, names_in, opened_folder, reason, refusals
 from dicom_node.archive.incoming import Incoming
@@ -91,6 +93,7 @@ class LocalArchive:
         with refusals("open the folder of objects"):
             self._objects = os.open(OBJECTS, FOLDER_FLAGS, dir_fd=volume.fd)
         self.journal = Journal(volume)
+        self.audit = AuditTrail(volume)
         self.claims = Claims(volume)
 
     @classmethod
@@ -107,7 +110,7 @@ class LocalArchive:
                 strangers = [name for name in names_in(fd) if not _may_be_there(root / name)]
                 if strangers:
                     raise OperatorError(f"{root} is not empty: an archive is made in an empty folder only")
-                for name in (SPOOL, OBJECTS, JOURNAL):
+                for name in (SPOOL, OBJECTS, JOURNAL, AUDIT):
                     make_folder(name, fd)
                 write_marker(fd)
             finally:
@@ -149,6 +152,7 @@ class LocalArchive:
     def close(self) -> None:
         """Give the archive up, after the last association has ended."""
         self._spool.close()
+        self.audit.close()
         self.claims.release()
         os.close(self._objects)
         self._volume.close()
@@ -298,4 +302,4 @@ def _may_be_there(entry: Path) -> bool:
     """Tell whether a new archive may be made beside this: a file system's own folder, or a creation cut short."""
     if entry.name == "lost+found" or entry.name.startswith(f"{MARKER}."):
         return True
-    return entry.name in {SPOOL, OBJECTS, JOURNAL} and not any(entry.iterdir())
+    return entry.name in {SPOOL, OBJECTS, JOURNAL, AUDIT} and not any(entry.iterdir())

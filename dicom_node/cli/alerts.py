@@ -21,6 +21,7 @@ from dicom_node.index import alerts as rows
 from dicom_node.index import outbox
 from dicom_node.index.alerts import FIRING, RESOLVED, Alert, Silence
 from dicom_node.index.outbox import Delivery, QueuedMessage
+from dicom_node.services import audit
 from dicom_node.services.dispatch import send_test
 from dicom_node.services.notices import item_of
 from dicom_node.services.preview import Preview, preview
@@ -118,6 +119,7 @@ def ack(app: App, *, alert_id: int, note: str, until: date | None, by: str) -> N
             raise OperatorError(f"{until} is past; an acknowledgement holds until a day to come")
         with stores.index.write() as conn:
             rows.acknowledge(conn, alert_id, by=by, note=note, until=until, now=now())
+        audit.alert_acknowledged(stores.archive.audit, by=by, alert=alert_id, until=str(until or ""))
     click.echo(f"alert {alert_id} is acknowledged, until {until or 'it gets worse'}")
 
 
@@ -136,6 +138,7 @@ def silence(app: App, *, unit_id: str, span: timedelta, reason: str, by: str) ->
         until = today(stores) + span if span else today(stores) - timedelta(days=1)
         with stores.index.write() as conn:
             rows.silence_unit(conn, unit_id, until=until, reason=reason.strip(), by=by, now=now())
+        audit.unit_silenced(stores.archive.audit, by=by, unit_id=unit_id, until=str(until))
     click.echo(f"messages about {unit_id} are held until {until}" if span else f"{unit_id} is no longer silenced")
 
 

@@ -42,6 +42,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "release": ("release:release", "record the testing packages of the units"),
     "alerts": ("alerts:alerts", "see what fires and who was told; acknowledge, silence, test"),
     "commitments": ("commitments:commitments", "see who asked for storage commitment, and what became of it"),
+    "associations": ("associations:associations", "see who called, who was refused, and what would admit them"),
+    "audit": ("audit:audit", "read, check and export the audit trail"),
     "import": ("archive:import_", "take existing DICOM files in"),
     "verify": ("archive:verify", "read stored objects again and compare them with the index"),
     "rebuild": ("archive:rebuild", "make the index anew from the stored files"),

@@ -7,10 +7,12 @@ import click
 
 from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import FAILED, App, pass_app
-from dicom_node.cli.opened import now, opened
+from dicom_node.cli.opened import login_name, now, opened
 from dicom_node.cli.output import json_option, printable, write_json
 from dicom_node.cli.phrases import size_words
 from dicom_node.cli.progress import has_terminal, progress
+from dicom_node.services import audit
+from dicom_node.services.audit import ImportAudit
 from dicom_node.services.import_files import files_under, import_files
 from dicom_node.services.rebuild import rebuild as rebuild_index
 from dicom_node.services.verify import verify as verify_archive
@@ -37,6 +39,7 @@ def import_(app: App, *, paths: tuple[Path, ...], dry_run: bool, as_json: bool) 
                 archive=stores.archive,
                 indexer=stores.indexer,
                 now=now,
+                audit=ImportAudit(stores.archive.audit, by=login_name()),
                 dry_run=dry_run,
                 progress=lambda _path: step(),
             )
@@ -66,6 +69,13 @@ def verify(app: App, *, sample: int, everything: bool, as_json: bool) -> int:
     with opened(app) as stores, progress(0, "verifying") as step:
         found = verify_archive(
             stores.archive, stores.index, sample=None if everything else sample, progress=lambda _n, of: step(of)
+        )
+        audit.archive_verified(
+            stores.archive.audit,
+            by=login_name(),
+            checked=found.checked,
+            damaged=len(found.damaged),
+            missing=len(found.missing),
         )
     code = 0 if found.is_good else FAILED
     if as_json:
@@ -108,6 +118,7 @@ def rebuild(app: App, *, yes: bool) -> int:
         click.confirm("Forget the index and make it anew from the stored files?", abort=True)
     with opened(app, renew=True) as stores, progress(0, "indexing") as step:
         done = rebuild_index(stores.archive, stores.index, stores.indexer, progress=lambda _n, of: step(of))
+        audit.index_rebuilt(stores.archive.audit, by=login_name(), indexed=done.indexed, damaged=len(done.damaged))
     for digest in done.damaged:
         click.echo(f"damaged: object {digest} could not be read")
     click.echo(f"{counted(done.indexed, 'object')} indexed, {len(done.damaged)} damaged")

@@ -51,7 +51,7 @@ DAY = Day()
 
 def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that decides something the option ``--by``: who decides."""
-    return click.option("--by", metavar="NAME", default=_login_name, help="Who decides; else your login name.")(command)
+    return click.option("--by", metavar="NAME", default=login_name, help="Who decides; else your login name.")(command)
 
 
 def reason_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +69,8 @@ def known_unit(stores: Stores, unit_id: str) -> str:
     return unit_id
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """Return who is at the terminal: the login name, also under sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

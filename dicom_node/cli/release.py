@@ -107,7 +107,7 @@ def close(app: App, *, release_id: str, note: str, by: str) -> None:
 
 
 def _releases(stores: Stores) -> Releases:
-    return Releases(journal=stores.archive.journal, index=stores.index, units=stores.site.registry.units)
+    return Releases(archive=stores.archive, index=stores.index, units=stores.site.registry.units)
 
 
 def _change(stores: Stores, by: str) -> Change:

@@ -14,6 +14,8 @@ from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import known_unit, now, opened
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
+from dicom_node.errors import NodeError
+from dicom_node.services.audit_forwarding import OVERDUE, Queue, queue
 from dicom_node.services.review import daily
 from dicom_node.services.status import Concern, Status, Storage, UnitStatus, read_status, read_storage
 from dicom_node.site import Site, Stores
@@ -70,6 +72,8 @@ class View:
     node: NodeState
     review: Review
     storage: Storage
+    unsent: Queue | None
+    """Lines of the audit trail that wait to be forwarded; None when there is no repository for them."""
 
     def when(self, moment: datetime) -> str:
         """Return a moment as the facility's people say it."""
@@ -111,6 +115,7 @@ def view_of(stores: Stores, at: datetime, unit_id: str | None = None) -> View:
         node=_node_state(stores),
         review=_review(found.last_review_at, stores.site, at),
         storage=read_storage(stores.archive),
+        unsent=_unsent(stores),
     )
 
 
@@ -127,6 +132,14 @@ def _node_state(stores: Stores) -> NodeState:
         _accepts(settings.bind, each) for each in {port, tls_port} if each is not None
     )
     return NodeState(running=True, listening=listening, port=port, tls_port=tls_port, since=since)
+
+
+def _unsent(stores: Stores) -> Queue | None:
+    if stores.site.settings.audit.syslog is None:
+        return None
+    with contextlib.suppress(NodeError):  # a volume that cannot be read is told already
+        return queue(stores.archive.audit)
+    return None
 
 
 def _accepts(host: str, port: int) -> bool:
@@ -238,6 +251,10 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         for each in found.units
         if each.silence is not None
     ]
+    unsent = view.unsent
+    if unsent is not None and unsent.since is not None and view.at - unsent.since > OVERDUE:
+        sentence = f"{counted(unsent.waiting, 'line')} of the audit trail could not be forwarded since "
+        several.append((sentence + f"{view.when(unsent.since)}: the log says why (audit.not_forwarded).", ""))
     if found.undelivered:
         several.append((f"{counted(found.undelivered, 'message')} could not be delivered.", "dicom-node alerts list"))
     return several
@@ -295,6 +312,7 @@ def _as_json(view: View) -> dict[str, Any]:
             "min_free_bytes": site.settings.storage.min_free,
             "problem": view.storage.problem or None,
         },
+        "audit": None if view.unsent is None else {"unsent": view.unsent.waiting, "since": view.unsent.since},
         "units": [_unit_json(each) for each in found.units],
         "unattributed": found.unattributed,
         "undated": found.undated,

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, Serv
 from dicom_node.dimse.store import Tally
 from dicom_node.dimse.tls import peer_certificate
 from dicom_node.logs import get_logger
+from dicom_node.services.audit import AssociationAudit, CallAudit, NoTrail
 
 log = get_logger(__name__)
 
@@ -60,6 +61,7 @@ class StoreMaker(Protocol):
         contexts: Mapping[int, AcceptedContext],
         caller: Provenance,
         draining: Callable[[], bool],
+        audit: AssociationAudit,
         log: Any,
     ) -> TalliedStore:
         """Serve the accepted storage ``contexts`` for ``caller``."""
@@ -77,6 +79,7 @@ class Wire:
     """Who serves requests other than C-STORE, by their Command Field."""
     now: Callable[[], datetime]
     """The time in UTC."""
+    audit: CallAudit = field(default_factory=lambda: CallAudit(NoTrail()))
 
 
 class NodeAssociation(Association):
@@ -113,6 +116,9 @@ class NodeAssociation(Association):
         self._shown = {"certificate": certificate.subject} if certificate else {}
         self._store: TalliedStore | None = None
         self._negotiated = negotiated
+        self._audit = wire.audit.association(
+            calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.address
+        )
 
         self.receiving = ReceivingSocket(
             self,
@@ -155,6 +161,7 @@ class NodeAssociation(Association):
                 self.log.warning("association.dropped", reason="pynetdicom refused its request")
         finally:
             self.receiving.close()
+            self._tell_end("broken")
 
     def _negotiate(self) -> None:
         """Take the upper layer and its user through the request that our socket holds (PS3.8 9.2)."""
@@ -170,10 +177,12 @@ class NodeAssociation(Association):
                 upper.state_machine.do_action(upper.event_queue.get())
 
     def _on_accepted(self, _event: evt.Event) -> None:
+        accepted = len(self._negotiated.accepted) + self._negotiated.verifies
+        self._audit.accepted(name=self._admission.name, contexts=accepted)
         self.log.info(
             "association.accepted",
             name=self._admission.name,
-            contexts=len(self._negotiated.accepted) + self._negotiated.verifies,
+            contexts=accepted,
             refused=len(self._negotiated.refused),
             **self._shown,
         )
@@ -186,6 +195,17 @@ class NodeAssociation(Association):
             refused=tally.refused if tally else 0,
             bytes=tally.size if tally else 0,
             seconds=round(time.monotonic() - self._began, 3),
+        )
+        self._tell_end(name.rpartition(".")[2])
+
+    def _tell_end(self, how: str) -> None:
+        """Record the end in the audit trail; the first word counts."""
+        tally = self._store.tally if self._store is not None else None
+        self._audit.ended(
+            how=how,
+            seconds=round(time.monotonic() - self._began, 3),
+            instances=tally.instances if tally else 0,
+            refused=tally.refused if tally else 0,
         )
 
     def _make_store(self) -> TalliedStore:
@@ -205,6 +225,7 @@ class NodeAssociation(Association):
                 implementation_version=str(requestor.implementation_version_name or ""),
             ),
             draining=self._draining,
+            audit=self._audit,
             log=self.log,
         )
         return self._store
@@ -218,6 +239,7 @@ class NodeAssociation(Association):
             services=self._admission.services,
             maximum_length=self.requestor.maximum_length or 0,
             extended=self._negotiated.extended,
+            audit=self._audit,
         )
         return make(contexts=self._negotiated.accepted, link=link, log=self.log)
 

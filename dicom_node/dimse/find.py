@@ -8,6 +8,7 @@ import contextlib
 import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
@@ -71,7 +72,17 @@ class FindScp:
             return query, AnswerEncoder(query, encoding, retrieve_ae=self._retrieve_ae), self._find(query)
 
         responses = _Responses(context.sop_class_uid, command.message_id, context_id, self._link.maximum_length)
-        return Answering(read, responses, self._log)
+        return Answering(read, responses, self._log, record=partial(self._record, context.sop_class_uid))
+
+    def _record(self, sop_class_uid: str, query: Query | None, matches: int, final: str) -> None:
+        """Tell the audit trail of a query that has ended; of one that could not be read, that it was made."""
+        self._link.audit.queried(
+            sop_class_uid=sop_class_uid,
+            level=query.level.name if query else "",
+            keywords=query.keywords if query else (),
+            matches=matches,
+            status=final,
+        )
 
 
 class Answering:
@@ -80,9 +91,19 @@ class Answering:
     waits = gives_way = False
 
     def __init__(
-        self, read: Callable[[], tuple[Query, AnswerEncoder, Iterator[Page]]], responses: "_Responses", log: Any
+        self,
+        read: Callable[[], tuple[Query, AnswerEncoder, Iterator[Page]]],
+        responses: "_Responses",
+        log: Any,
+        *,
+        record: Callable[[Query | None, int, str], None] = lambda _query, _matches, _status: None,
     ) -> None:
-        """Answer what ``read`` makes of the request; it raises what is wrong with it."""
+        """Answer what ``read`` makes of the request; it raises what is wrong with it.
+
+        ``record`` is told the query, how many matches were sent and the final status in hexadecimal, at the end.
+        """
+        self._record = record
+        self._query: Query | None = None
         self._read = read
         self._responses = responses
         self._log = log
@@ -130,7 +151,7 @@ class Answering:
     def _answers(self) -> Generator[bytes, None, None]:
         """Yield the pending responses, page by page; the final status is set with the last."""
         query, encoder, pages = self._read()
-        self._level = query.level.name
+        self._query, self._level = query, query.level.name
         code = PENDING_UNSUPPORTED_KEYS if query.has_unsupported_keys else PENDING
         for page in pages:
             units = self._responses.pending(code, map(encoder.encode, page.records))
@@ -148,11 +169,13 @@ class Answering:
         with contextlib.suppress(ValueError):  # the other thread is at it and will not be asked for more
             self._pending.close()
         self._told = True
+        final = "" if self._final is None else f"{self._final.code:04X}"
+        self._record(self._query, self._matches, final)
         self._write(
             "query.answered",
             query_level=self._level,
             matches=self._matches,
-            status="" if self._final is None else f"{self._final.code:04X}",
+            status=final,
             seconds=round(time.monotonic() - self._began, 3),
             **self._details,
         )

@@ -291,6 +291,13 @@ class _Connection(RequestHandler):
                 peer=address,
                 reason=refusal.words,
             )
+            self.server.wire.audit.refused(
+                calling_ae=request.calling_ae,
+                called_ae=request.called_ae,
+                peer=address,
+                code=f"{refusal.result}/{refusal.source}/{refusal.reason}",
+                reason=refusal.words,
+            )
         refuse(connection, refusal)
         with contextlib.suppress(OSError):
             self.server.shutdown_request(connection)

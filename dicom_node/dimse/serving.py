@@ -1,10 +1,11 @@
 """What the receiver needs of the services it serves itself, and what it tells them of the association."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dicom_node.dimse.pdu import Command
+from dicom_node.services.audit import AssociationAudit, NoTrail
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Link:
     """Longest P-DATA-TF body the peer takes, in bytes; 0 for any."""
     extended: Mapping[str, bytes]
     """Accepted application information by abstract syntax (PS3.7 D.3.3.5)."""
+    audit: AssociationAudit = field(default_factory=lambda: AssociationAudit(NoTrail(), {}))
 
 
 class Transfer(Protocol):

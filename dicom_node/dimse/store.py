@@ -22,6 +22,7 @@ from dicom_node.errors import (
     StorageUnavailableError,
     UnreadableInstanceError,
 )
+from dicom_node.services.audit import AssociationAudit
 from dicom_node.services.ingest import Received, Stored
 
 
@@ -47,6 +48,7 @@ class StoreScp:
         now: Callable[[], datetime],
         draining: Callable[[], bool],
         maximum_data_set: int,
+        audit: AssociationAudit,
         log: Any,
     ) -> None:
         """Serve under ``contexts`` (by id). ``caller`` says who sends; its time is that of the association.
@@ -60,6 +62,7 @@ class StoreScp:
         self._now = now
         self._draining = draining
         self._maximum_data_set = maximum_data_set
+        self._audit = audit
         self._log = log
         self.tally = Tally()
 
@@ -105,6 +108,12 @@ class StoreScp:
     def take_custody(self, received: Received, began: float) -> status.Status:
         """Ingest an instance that is all here and write its log line. Raises whatever the use case raises."""
         stored = self._ingest(received)
+        self._audit.stored(
+            study_uid=stored.study_uid,
+            sop_class_uid=received.sop_class_uid,
+            outcome=stored.outcome,
+            received_at=received.provenance.received_at.isoformat(),
+        )
         self.tally.instances += 1
         self.tally.size += stored.size
         self._log.info(

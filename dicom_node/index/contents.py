@@ -1,12 +1,28 @@
-"""The index against the archive: which objects have rows, and how to begin anew."""
+"""The index against the archive: which objects have rows, how they came, and how to begin anew."""
 
-from sqlalchemy import Connection, select
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, literal, select
 
 from dicom_node.index.engine import Index
 from dicom_node.index.tables import conflict, exam, instance, name_word, rejection, series, standing, study
 
 _DERIVED = (standing, exam, rejection, conflict, instance, series, name_word, study)
 """What the files tell, the rows that refer to others first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """How one content came; ``sop_class_uid`` is "" for one that is kept beside another."""
+
+    study_uid: str
+    sop_class_uid: str
+    calling_ae: str
+    called_ae: str
+    peer_address: str
+    received_at: datetime
 
 
 def clear_derived(conn: Connection) -> None:
@@ -32,3 +48,27 @@ def has_row(conn: Connection, digest: str) -> bool:
     """Tell whether an object has a row, as a conflicting one at least."""
     found = (select(table.c.digest).where(table.c.digest == digest) for table in (instance, conflict))
     return any(conn.execute(query.limit(1)).first() is not None for query in found)
+
+
+def received_since(conn: Connection, at: datetime) -> Iterator[Receipt]:
+    """Yield how everything came that was received at an aware time or later, imports included, in no order.
+
+    Reads the whole table: not for every day.
+    """
+    none = literal("")
+    for table, sop_class, called in (
+        (instance, instance.c.sop_class_uid, instance.c.called_ae),
+        (conflict, none, none),
+    ):
+        query = select(
+            table.c.study_uid, sop_class, table.c.calling_ae, called, table.c.peer_address, table.c.received_at
+        ).where(table.c.received_at >= at)
+        for row in conn.execute(query):
+            yield Receipt(
+                study_uid=row[0],
+                sop_class_uid=row[1],
+                calling_ae=row[2],
+                called_ae=row[3],
+                peer_address=row[4],
+                received_at=row[5],
+            )

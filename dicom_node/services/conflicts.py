@@ -12,7 +12,7 @@ from dicom_node.index import conflicts, exam_upkeep
 from dicom_node.index.conflicts import Conflict, Content
 from dicom_node.index.record import write_entries
 from dicom_node.logs import get_logger
-from dicom_node.services import records
+from dicom_node.services import audit, records
 from dicom_node.services.decisions import Verdict
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.records import ContentDecision
@@ -70,6 +70,13 @@ class ConflictDecisions:
             self._carry_out(conn, conflict, decision)
             # Last of what may fail, yet before the commit: what the journal has can be carried out.
             records.save_content(self._archive.journal, decision)
+        audit.content_decided(
+            self._archive.audit,
+            by=verdict.by,
+            study_uid=chosen.study_uid,
+            sop_instance_uid=sop_instance_uid,
+            digest=chosen.digest,
+        )
         with self._indexer.index.read() as conn:
             return self._conflict(conn, sop_instance_uid)
 

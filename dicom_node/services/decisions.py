@@ -15,7 +15,7 @@ from dicom_node.index import decisions, exam_upkeep, exams
 from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.exams import ExamRecord
 from dicom_node.logs import get_logger
-from dicom_node.services import records
+from dicom_node.services import audit, records
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.recover import read_object
 from dicom_node.services.review import want_review
@@ -98,6 +98,15 @@ class ExamDecisions:
             # Last of what may fail, yet before the commit: what the journal has can be carried out.
             for decision in new:
                 records.save_decision(self._archive.journal, decision)
+        for decision in new:
+            audit.exam_decided(
+                self._archive.audit,
+                by=decision.decided_by,
+                kind=decision.kind.value,
+                study_uid=decision.study_uid,
+                unit_id=decision.unit_id,
+                value=decision.value,
+            )
 
     def _derivations(self, conn: Connection, study_uid: str) -> dict[str, Derivation]:
         """Work out every instance of a study as the decisions in force will have it."""

@@ -12,6 +12,7 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dicom.header import read_instance
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.errors import SenderError, UnreadableInstanceError
+from dicom_node.services.audit import ImportAudit
 from dicom_node.services.ingest import Indexer, Received, ingest_instance
 
 _CHUNK = 1 << 20
@@ -56,6 +57,7 @@ def import_files(
     archive: LocalArchive,
     indexer: Indexer,
     now: Callable[[], datetime],
+    audit: ImportAudit,
     dry_run: bool = False,
     progress: Callable[[Path], None] = lambda _path: None,
 ) -> Imported:
@@ -64,10 +66,26 @@ def import_files(
     A bad file is noted and the next one taken. Raises StorageUnavailableError and DatabaseError: those would fail the
     next file too.
     """
+    try:
+        return _import_files(files, archive, indexer, now, audit, dry_run=dry_run, progress=progress)
+    finally:
+        audit.end()
+
+
+def _import_files(
+    files: Iterable[Path],
+    archive: LocalArchive,
+    indexer: Indexer,
+    now: Callable[[], datetime],
+    audit: ImportAudit,
+    *,
+    dry_run: bool,
+    progress: Callable[[Path], None],
+) -> Imported:
     done = Imported()
     for path in files:
         try:
-            stored = _import_file(path, archive, indexer, now(), dry_run=dry_run)
+            stored = _import_file(path, archive, indexer, now(), audit, dry_run=dry_run)
         except SenderError as error:
             done.bad.append((path, str(error)))
         except OSError as error:
@@ -84,7 +102,7 @@ def import_files(
 
 
 def _import_file(
-    path: Path, archive: LocalArchive, indexer: Indexer, received_at: datetime, *, dry_run: bool
+    path: Path, archive: LocalArchive, indexer: Indexer, received_at: datetime, audit: ImportAudit, *, dry_run: bool
 ) -> tuple[str, int] | None:
     """Take one file; return its outcome and size in bytes, None for a media directory."""
     kind = path.stat().st_mode
@@ -118,4 +136,5 @@ def _import_file(
                 provenance=provenance,
             )
             stored = ingest_instance(received, archive=archive, indexer=indexer)
+            audit.took(stored.study_uid, received.sop_class_uid)
             return stored.outcome.value, stored.size

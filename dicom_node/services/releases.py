@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from dicom_node.accreditation.standing import ReleaseState
-from dicom_node.archive.journal import Journal
+from dicom_node.archive.store import LocalArchive
 from dicom_node.errors import OperatorError
 from dicom_node.index import releases
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
-from dicom_node.services import records
+from dicom_node.services import audit, records
 from dicom_node.services.review import want_review
 
 
@@ -31,9 +31,9 @@ MOST_YEARS = 5
 class Releases:
     """The testing packages of the facility's units."""
 
-    def __init__(self, *, journal: Journal, index: Index, units: Collection[str]) -> None:
-        """Work on ``index`` and ``journal`` for the configured ``units``."""
-        self._journal = journal
+    def __init__(self, *, archive: LocalArchive, index: Index, units: Collection[str]) -> None:
+        """Work on ``index`` and the journal of ``archive`` for the configured ``units``."""
+        self._archive = archive
         self._index = index
         self._units = units
 
@@ -134,8 +134,15 @@ class Releases:
             raise OperatorError(f"{version.released_on} is in the future: record the package as planned")
         if version.due_on is not None and version.due_on < version.released_on:
             raise OperatorError("a testing package cannot be due before it is released")
-        records.save_release(self._journal, version)
+        records.save_release(self._archive.journal, version)
         with self._index.write() as conn:
             releases.insert(conn, version)
             want_review(conn)
+        audit.release_recorded(
+            self._archive.audit,
+            by=change.by,
+            unit_id=version.unit_id,
+            state=version.state.value,
+            released_on=version.released_on.isoformat(),
+        )
         return version

@@ -14,6 +14,7 @@ from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Registry
 from dicom_node.dimse.access import Caller, Destination
 from dicom_node.dimse.certificates import Profile, TlsFiles
+from dicom_node.settings.audit import AuditTable
 from dicom_node.settings.channels import AlertsTable
 from dicom_node.settings.devices import AttachmentTable, ConfigTable, PeerTable, RuleTable, SenderTable, UnitTable
 from dicom_node.settings.secrets import read_secret
@@ -244,6 +245,7 @@ class Settings(ConfigTable):
     rules: tuple[RuleTable, ...] = ()
     peers: dict[Id, PeerTable] = Field(default_factory=dict)
     alerts: AlertsTable = AlertsTable()
+    audit: AuditTable = AuditTable()
     log: LogTable = LogTable()
 
     def registry(self) -> Registry:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,6 +260,10 @@ class Found:
     """The SHA-256 of the data set in each file under ``objects/``, by the digest that names the file."""
     verified: dict[str, object]
     """What ``dicom-node verify --all --json`` writes."""
+    audited: dict[str, object]
+    """What ``dicom-node audit verify --json`` writes."""
+    untold: list[str]
+    """Study Instance UIDs of which the audit trail tells fewer new instances than the index has."""
 
     def lost(self, promises: Sequence[Promise]) -> list[Promise]:
         """Return the promises that were not kept."""
@@ -282,6 +287,9 @@ class Found:
             served = first.setdefault(promise.uid, promise.digest)
             if self.rows.get(promise.uid, served) != served:
                 wrong.append(f"{promise.uid} is no longer the first content that was acknowledged")
+        if self.audited["problem"] is not None:
+            wrong.append(f"the audit trail: {self.audited['problem']}")
+        wrong += [f"the audit trail tells too little of {study_uid}" for study_uid in self.untold]
         if self.answered != set(self.rows):
             wrong.append(f"C-FIND answers with {len(self.answered)} of {len(self.rows)} rows")
         wrong += [
@@ -312,14 +320,31 @@ def _started_here(node: PoweredNode) -> Iterator[None]:
 
 def look(node: PoweredNode, series: set[tuple[str, str]]) -> Found:
     """Start the node and see what it has."""
+    verified, audited = io.StringIO(), io.StringIO()
     with _started_here(node):
         answered = frozenset(uid for each in series for uid in _find(node.port, *each))
         objects = {path.stem: _data_set_digest(path) for path in (node.data / "objects").rglob("*.dcm")}
-        with contextlib.redirect_stdout(io.StringIO()) as verified:
+        with contextlib.redirect_stdout(verified):
             run(["--config", str(node.config), "verify", "--all", "--json"])
+        with contextlib.redirect_stdout(audited):
+            run(["--config", str(node.config), "audit", "verify", "--json"])
     with contextlib.closing(sqlite3.connect(node.index)) as index:
         rows = dict(index.execute("SELECT sop_instance_uid, digest FROM instance"))
-    return Found(answered, rows, objects, json.loads(verified.getvalue()))
+        studies = dict(index.execute("SELECT study_uid, count(*) FROM instance GROUP BY study_uid"))
+    told = told_instances(node.data)
+    untold = [study_uid for study_uid, number in studies.items() if told[study_uid] < number]
+    return Found(answered, rows, objects, json.loads(verified.getvalue()), json.loads(audited.getvalue()), untold)
+
+
+def told_instances(data: Path) -> Counter[str]:
+    """Return how many new instances the audit trail tells of each study, by transfers that have ended."""
+    told: Counter[str] = Counter()
+    for path in (data / "audit").glob("*.jsonl"):
+        for line in path.read_bytes().splitlines():
+            entry = json.loads(line)
+            if entry["event"] == "store.ended":
+                told[entry["details"]["study_uid"]] += sum(entry["details"].get("new", {}).values())
+    return told
 
 
 def _find(port: int, study_uid: str, series_uid: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from tests import raw_peer
 from tests.archives import received_files
 from tests.factories import encode, make_mg, new_uid
+from tests.faults.powered_node import told_instances
 from tests.live import CONFIG, LiveNode, live_node
 from tests.raw_peer import EXPLICIT, MAMMOGRAM, RawPeer
 
@@ -80,6 +81,7 @@ def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: 
         for sender in senders:
             sender.join(timeout=60)
         assert node.stop() == 0
+        assert node.command("audit", "verify").returncode == 0
     assert len(acknowledged.digests) > kills
 
     objects = {path.stem: path for path in (node.data / "objects").rglob("*.dcm")}
@@ -87,8 +89,11 @@ def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: 
     assert damaged == []
     with sqlite3.connect(node.data / "node.db") as index:
         rows = dict(index.execute("SELECT sop_instance_uid, digest FROM instance"))
+        studies = dict(index.execute("SELECT study_uid, count(*) FROM instance GROUP BY study_uid"))
     index.close()
     lost = {uid for uid, digest in acknowledged.digests.items() if rows.get(uid) != digest or digest not in objects}
     assert lost == set()
     assert set(rows.values()) == set(objects)
     assert received_files(node.data) == []
+    told = told_instances(node.data)
+    assert [study_uid for study_uid, number in studies.items() if told[study_uid] < number] == []

@@ -92,8 +92,8 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
 def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     told = commands.json("status")
     assert list(told) == [
-        "facility", "time_zone", "now", "today", "policy", "node", "certificates", "review", "storage", "units",
-        "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
+        "facility", "time_zone", "now", "today", "policy", "node", "certificates", "review", "storage", "audit",
+        "units", "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
     assert told["node"] == {

@@ -151,6 +151,8 @@ HEADERS = {
     "WebhookChannelTable": '`[[alerts.channel]]` with `type = "webhook"`',
     "LogChannelTable": '`[[alerts.channel]]` with `type = "log"`',
     "DeadManTable": "`[alerts.dead_man]`",
+    "AuditTable": "`[audit]`",
+    "SyslogTable": "`[audit.syslog]`",
     "LogTable": "`[log]`",
 }
 

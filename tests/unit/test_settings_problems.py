@@ -293,6 +293,7 @@ def test_a_rule_that_cannot_work_is_told(tmp_path: Path, when: str, sets: str, w
         ('[[alerts.channel]]\nname = "a"\ntype = "log"\nhost = "x"\n', "unknown key; known: name, min_severity, type"),
         ('[[alerts.channel]]\nname = "a"\ntype = "webhook"\nurl = "ftp://PLANTED"\n', "not a web address"),
         ('[alerts.dead_man]\nurl = "https://u:PLANTED@x/"\n', "a web address with a password in it"),
+        ('[audit.syslog]\nhost = "a.example"\ncertificate = "a.crt"\n', "certificate and private_key belong together"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\nallow = ["write"]\n', '"echo"'),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.0/8"\nport = 104\n', "host is not one address"),
         ('[peers.p]\nae_title = "P"\nhost = "10.0.0.1"\ntls = true\n', "port is missing"),
