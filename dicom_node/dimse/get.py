@@ -10,7 +10,7 @@ from typing import Any
 
 from dicom_node.dimse import pdu
 from dicom_node.dimse.pdu import Command, ProtocolError
-from dicom_node.dimse.retrieve import Request, Responses, Retrieving, Select, context_of, read_retrieval
+from dicom_node.dimse.retrieve import Request, Responses, Retrieving, Select, TransferRecord, context_of, read_retrieval
 from dicom_node.dimse.serving import AcceptedContext, Link
 from dicom_node.dimse.sub_operations import UNREADABLE, Read, Tally, without_context
 from dicom_node.errors import ObjectDamagedError, StorageUnavailableError
@@ -28,7 +28,7 @@ class GetScp:
     ) -> None:
         """Serve under those of ``contexts`` (by id) that are of C-GET, and send in those that give."""
         self._contexts = contexts
-        self._maximum_length = link.maximum_length
+        self._link = link
         self._log = log
         self._select = select
         self._read = read
@@ -39,10 +39,13 @@ class GetScp:
 
         def read() -> Request:
             retrieval = read_retrieval(command, context, data_set)
-            return Request(retrieval, SameAssociation(command, self._contexts, self._maximum_length, self._read), "")
+            return Request(
+                retrieval, SameAssociation(command, self._contexts, self._link.maximum_length, self._read), ""
+            )
 
-        responses = Responses(command, context, context_id, self._maximum_length)
-        return Retrieving(read, self._select, responses, self._log)
+        responses = Responses(command, context, context_id, self._link.maximum_length)
+        record = TransferRecord(self._link.audit, self._link.calling_ae, self._link.peer)
+        return Retrieving(read, self._select, responses, self._log, record)
 
 
 class SameAssociation:

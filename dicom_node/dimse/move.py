@@ -17,7 +17,7 @@ from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import Calling, Patience, Proposed, call
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.proposing import MOST_CONTEXTS
-from dicom_node.dimse.retrieve import Request, Responses, Retrieving, Select, context_of, read_retrieval
+from dicom_node.dimse.retrieve import Request, Responses, Retrieving, Select, TransferRecord, context_of, read_retrieval
 from dicom_node.dimse.serving import AcceptedContext, Link
 from dicom_node.dimse.sub_operations import UNREADABLE, Read, Tally, without_context
 from dicom_node.errors import (
@@ -74,10 +74,12 @@ class MoveScp:
     def begin(self, command: Command, context_id: int, data_set: bytes) -> Retrieving:
         """Begin to answer a C-MOVE-RQ. Raises ProtocolError when the presentation context is none of C-MOVE."""
         context = context_of(self._contexts, context_id, command)
+        record = TransferRecord(self._link.audit, command.text(_MOVE_DESTINATION))
 
         def read() -> Request:
             retrieval = read_retrieval(command, context, data_set)
             destination = self._destination(command.text(_MOVE_DESTINATION))
+            record.address = destination.address
             way = OtherAssociations(
                 destination,
                 link=self._link,
@@ -91,7 +93,7 @@ class MoveScp:
             return Request(retrieval, way, destination.name)
 
         responses = Responses(command, context, context_id, self._link.maximum_length)
-        return Retrieving(read, self._select, responses, self._log)
+        return Retrieving(read, self._select, responses, self._log, record)
 
     def _destination(self, ae_title: str) -> Destination:
         """Return a destination by its AE title. Raises UnknownDestinationError when none of it may be sent to."""

@@ -8,6 +8,7 @@ final one names those that failed.
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
@@ -27,6 +28,7 @@ from dicom_node.dimse.status import Status
 from dicom_node.dimse.sub_operations import Counts, Tally, Way
 from dicom_node.errors import NodeError, UnsupportedSopClassError
 from dicom_node.index.retrieve import Selected
+from dicom_node.services.audit import AssociationAudit
 
 KEPT_UP = 5.0
 """Seconds after which a pending response leaves though nothing has changed: a peer that hears nothing gives up."""
@@ -73,13 +75,52 @@ class Request(NamedTuple):
     """The name of the receiver in the configuration; "" for the peer itself."""
 
 
+@dataclass(slots=True)
+class TransferRecord:
+    """Tells the audit trail of one request: where the instances were to go, of which studies they were."""
+
+    audit: AssociationAudit
+    ae_title: str
+    """As the request has it."""
+    address: str = ""
+    """Known when the receiver is one of the configuration."""
+    study_uids: frozenset[str] = frozenset()
+
+    def begin(self, selected: Sequence[Selected]) -> None:
+        """Record that the instances are about to leave."""
+        self.study_uids = frozenset(each.study_uid for each in selected)
+        if self.study_uids:
+            self.audit.retrieve_began(
+                study_uids=self.study_uids, destination_ae=self.ae_title, destination=self.address
+            )
+
+    def end(self, counts: Counts, final: str) -> None:
+        """Record what became of them."""
+        self.audit.retrieve_ended(
+            study_uids=self.study_uids,
+            destination_ae=self.ae_title,
+            destination=self.address,
+            sent=counts.completed + counts.warned,
+            failed=counts.failed,
+            status=final,
+        )
+
+
 class Retrieving:
     """One request that is being answered. ``next`` is called from one thread, ``abandon`` from any."""
 
     gives_way = False
 
-    def __init__(self, read: Callable[[], Request], select: Select, responses: "Responses", log: Any) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Request],
+        select: Select,
+        responses: "Responses",
+        log: Any,
+        record: TransferRecord,
+    ) -> None:
         """Answer what ``read`` makes of the request; it raises what is wrong with it."""
+        self._record = record
         self._read = read
         self._select = select
         self._responses = responses
@@ -145,6 +186,7 @@ class Retrieving:
             if self._cancelled:
                 break
         self._tally.expect(len(selected))
+        self._record.begin(selected)
         self._told = self._tally.counts
         for units in request.way.send(selected, self._tally, lambda: self._cancelled):
             yield self._pending(request.way) + units
@@ -179,6 +221,8 @@ class Retrieving:
             self._answers.close()
         self._logged = True
         request, counts = self._request, self._tally.counts
+        final = "" if self._final is None else f"{self._final.code:04X}"
+        self._record.end(counts, final)
         self._write(
             "retrieve.answered",
             query_level="" if request is None else request.retrieval.level.name,
@@ -188,7 +232,7 @@ class Retrieving:
             failed=counts.failed,
             remaining=counts.remaining,
             bytes=self._tally.size,
-            status="" if self._final is None else f"{self._final.code:04X}",
+            status=final,
             seconds=round(time.monotonic() - self._began, 3),
             **self._details,
         )

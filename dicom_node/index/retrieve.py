@@ -21,6 +21,7 @@ class Selected(NamedTuple):
     digest: str
     size: int
     """Bytes of the data set."""
+    study_uid: str
 
 
 def select_instances(index: Index, retrieval: Retrieval) -> Iterator[list[Selected]]:
@@ -67,7 +68,7 @@ def _instances_of(conn: Connection, study_uid: str, series_uid: str, uids: tuple
     rows = sorted(conn.execute(query), key=lambda row: (_order(row[0]), row[2]))
     # A study may have a hundred thousand instances, of a handful of classes and syntaxes.
     return [
-        Selected(sys.intern(sop_class), uid, sys.intern(syntax), digest, size)
+        Selected(sys.intern(sop_class), uid, sys.intern(syntax), digest, size, study_uid)
         for _, sop_class, uid, syntax, digest, size in rows
     ]
 

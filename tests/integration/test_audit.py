@@ -30,6 +30,7 @@ from tests.factories import encode as encode_ds
 from tests.factories import make_mg
 from tests.querying import identifier
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, RawPeer
+from tests.retrieving import STUDY_ROOT_GET, STUDY_ROOT_MOVE, converse, wanted
 from tests.sites import START, opened_site, receive, write_site
 
 PLANTED = ("SYNTH", "ACC-0001", "19700101")
@@ -134,6 +135,32 @@ def test_a_query_is_told_without_its_values(stores: Stores) -> None:
     (query,) = [details for event, details in told(stores) if event == "query.answered"]
     assert (query["level"], query["matches"], query["status"]) == ("STUDY", 1, "0000")
     assert query["keywords"] == ["PatientName", "StudyDate", "StudyInstanceUID"]
+
+
+def test_a_retrieval_is_told_with_its_studies_and_a_refused_one_with_its_status(tmp_path: Path) -> None:
+    ds, peers = make_mg(), '[peers.viewer]\nae_title = "VIEWER"\nhost = "127.0.0.0/8"\nallow = ["get", "move"]\n'
+    contexts = ((STUDY_ROOT_GET, [IMPLICIT]), (STUDY_ROOT_MOVE, [IMPLICIT]), (MAMMOGRAM, [EXPLICIT]))
+    asked = wanted("STUDY", StudyInstanceUID=ds.StudyInstanceUID)
+    nowhere = raw_peer.element(0x0600, b"NOWHERE")
+    with opened_site(write_site(tmp_path, more=peers)) as stores:
+        receive(stores, ds)
+        with receiving(stores) as port:
+            with RawPeer(port, calling=b"VIEWER", contexts=contexts, receives=(MAMMOGRAM,)) as peer:
+                command = raw_peer.command_set(pdu.C_GET_RQ, 1, STUDY_ROOT_GET, data=True)
+                assert converse(peer, raw_peer.message(1, command, asked)).final.status == 0
+                command = raw_peer.command_set(pdu.C_MOVE_RQ, 2, STUDY_ROOT_MOVE, nowhere, data=True)
+                assert converse(peer, raw_peer.message(3, command, asked)).final.status == 0xA801
+            wait_until(lambda: "association.ended" in events(stores))
+        lines = [(event, details) for event, details in told(stores) if event.startswith("retrieve")]
+        assert [event for event, _ in lines] == ["retrieve.began", "retrieve.ended", "retrieve.ended"]
+        got, moved = lines[1][1], lines[2][1]
+        assert (got["study_uids"], got["destination_ae"], got["destination"]) == (
+            [ds.StudyInstanceUID],
+            "VIEWER",
+            "127.0.0.1",
+        )
+        assert (got["sent"], got["failed"], got["status"]) == (1, 0, "0000")
+        assert (moved["study_uids"], moved["destination_ae"], moved["status"]) == ([], "NOWHERE", "A801")
 
 
 def test_a_refusal_is_told_with_its_reason(stores: Stores) -> None:

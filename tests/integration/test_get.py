@@ -281,7 +281,7 @@ def test_a_peer_that_closes_in_the_middle_is_let_go(holdings: Holdings) -> None:
 
 def test_a_list_of_failures_is_cut_to_what_explicit_vr_can_hold() -> None:
     uids = [f"1.2.826.0.1.3680043.10.543.{'9' * 30}.{number}" for number in range(1200)]
-    found = [Selected(MAMMOGRAM, uid, EXPLICIT, "", 0) for uid in uids]
+    found = [Selected(MAMMOGRAM, uid, EXPLICIT, "", 0, "1.2.3") for uid in uids]
     contexts = ((STUDY_ROOT_GET, [EXPLICIT]),)
     with (
         retrieving.serving(retrieving.Finding(found)) as node,
