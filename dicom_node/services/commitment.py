@@ -17,6 +17,7 @@ from dicom_node.index import commitments
 from dicom_node.index.commitments import GIVEN_UP, REPORTED, Held, Sender
 from dicom_node.index.engine import Index
 from dicom_node.logs import get_logger
+from dicom_node.services.audit import commitment_reported
 
 log = get_logger(__name__)
 
@@ -114,6 +115,15 @@ class Commitments:
         """Take note that the sender took the report. Raises DatabaseError."""
         with self.index.write() as conn:
             commitments.finish(conn, held, REPORTED, now=self.now())
+        commitment_reported(
+            self.archive.audit,
+            calling_ae=held.sender.calling_ae,
+            called_ae=held.sender.called_ae,
+            peer=held.sender.peer_address,
+            transaction_uid=held.transaction_uid,
+            committed=len(report.held),
+            failed=len(report.failed),
+        )
         log.info("commitment.reported", held=len(report.held), failed=len(report.failed), **_facts(held))
 
     def not_reported(self, held: Held, why: str) -> None:

@@ -13,9 +13,11 @@ from pydicom.dataset import Dataset
 
 from dicom_node.archive import audit as archive_audit
 from dicom_node.dicom.audit_message import EVENTS, AuditSource, encode, messages_of
+from dicom_node.dicom.commitment import Reference, Request
 from dicom_node.dimse import pdu
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.listener import open_port
+from dicom_node.index.commitments import Sender
 from dicom_node.index.exams import exam_id
 from dicom_node.index.record import Outcome
 from dicom_node.reception import Reception
@@ -292,6 +294,25 @@ def test_decisions_of_people_are_told_without_their_reasons(stores: Stores) -> N
     ((event, details),) = told(stores)
     assert event == "exam.decided"
     assert details == {"by": "jane", "kind": "exclude", "study_uid": ds.StudyInstanceUID, "unit": "prone1", "value": ""}
+
+
+def test_a_report_of_commitment_is_told(stores: Stores) -> None:
+    ds, commitments = make_mg(), stores.commitments()
+    receive(stores, ds)
+    asked = Request("2.25.9", (Reference(ds.SOPClassUID, ds.SOPInstanceUID), Reference(ds.SOPClassUID, "2.25.8")))
+    sender = Sender(caller="units.prone1", calling_ae="PRONE_RM2", called_ae="SBB_NODE", peer_address="127.0.0.1")
+    held, look = commitments.accept(asked, sender), None
+    looking = commitments.look(held)
+    while look is None:
+        try:
+            next(looking)
+        except StopIteration as end:
+            look = end.value
+    commitments.reported(held, look)
+    ((event, details),) = told(stores)
+    assert event == "commitment.reported"
+    assert (details["transaction_uid"], details["committed"], details["failed"]) == ("2.25.9", 1, 1)
+    assert (details["calling_ae"], details["peer"]) == ("PRONE_RM2", "127.0.0.1")
 
 
 def test_every_line_the_rooms_write_has_a_message(stores: Stores) -> None:
