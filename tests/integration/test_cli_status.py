@@ -235,9 +235,10 @@ def comparable(told: Any) -> Any:
 
 @contextmanager
 def running_node(config: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run ``dicom-node serve``, which looks every second whether a review is due, until the block ends."""
+    """Run ``dicom-node serve`` until the block ends: one process, which looks every second whether a review is due."""
     command = [sys.executable, "-c", OFTEN, "--config", str(config), "serve"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    alone = {**os.environ, "DICOM_NODE_NODE__WORKERS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=alone) as process:
         try:
             yield process
         finally:
