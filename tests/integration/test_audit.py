@@ -16,7 +16,7 @@ from dicom_node.dicom.audit_message import EVENTS, AuditSource, encode, messages
 from dicom_node.dicom.commitment import Reference, Request
 from dicom_node.dimse import pdu
 from dicom_node.dimse.capacity import Capacity, Places
-from dicom_node.dimse.listener import open_port
+from dicom_node.dimse.port import open_port
 from dicom_node.index.commitments import Sender
 from dicom_node.index.exams import exam_id
 from dicom_node.index.record import Outcome
