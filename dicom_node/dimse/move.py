@@ -8,7 +8,6 @@ stored. Nothing is converted.
 import itertools
 import ssl
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -33,7 +32,7 @@ from dicom_node.index.retrieve import Selected
 TURN = 0.05
 """Seconds between two looks at the peer while nothing is new."""
 
-MOST_BREAKS = 3
+MOST_BREAKS = 2
 """Associations that may break on an instance before one is answered again; then the rest has failed."""
 
 _MOVE_DESTINATION = 0x0600
@@ -129,7 +128,7 @@ class OtherAssociations:
         self._lock = threading.Lock()
         self._calling: Calling | None = None
         self._given_up = False
-        self._asked_at: float | None = None  # when the destination was asked to take the instance that is under way
+        self._asking = False  # the destination was asked to take an instance
         self._breaks = 0  # associations that broke since an instance was answered
 
     def send(self, selected: Sequence[Selected], tally: Tally, is_cancelled: Callable[[], bool]) -> Iterator[bytes]:
@@ -182,11 +181,11 @@ class OtherAssociations:
     def _send_or_say_why(self, left: deque[Selected], tally: Tally) -> str:
         """Send what goes on one association; say why the rest cannot be sent, "" when another one is worth a try.
 
-        An instance on which the association ended has failed. There are receivers that abort on a single one that
-        they cannot read, and take the others afterwards.
+        An instance on which the association ended has failed. There are receivers that abort, or fall silent, on a
+        single one that they cannot read, and take the others afterwards.
         """
         name = self._destination.ae_title
-        self._asked_at = None
+        self._asking = False
         try:
             self._send(left, tally)
         except PeerRefusedError as error:
@@ -194,7 +193,7 @@ class OtherAssociations:
                 tally.fail(left.popleft(), f"{name}: {error}")
         except PeerUnavailableError as error:
             self._breaks += 1
-            if self._breaks > MOST_BREAKS or self._given_up or not self._broke_at_once():
+            if not self._asking or self._breaks > MOST_BREAKS or self._given_up:
                 return f"{name}: {error}"
             tally.fail(left.popleft(), f"{name}: {error}")
         except (ObjectDamagedError, StorageUnavailableError):  # after its first bytes had left
@@ -203,11 +202,6 @@ class OtherAssociations:
             self._log.error("retrieve.broke_off", exc_info=error)
             return "unexpected error, see the node's log"
         return ""
-
-    def _broke_at_once(self) -> bool:
-        """Tell whether the destination ended the association on an instance, and was not waited for in vain."""
-        patience = min(self._patience.response, self._patience.sending)
-        return self._asked_at is not None and time.monotonic() - self._asked_at < patience
 
     def _send(self, left: deque[Selected], tally: Tally) -> None:
         """Send instances on one association; each is taken from ``left`` when it is counted."""
@@ -256,7 +250,7 @@ class OtherAssociations:
         except (ObjectDamagedError, StorageUnavailableError):
             tally.fail(each, UNREADABLE)
             return
-        self._asked_at = time.monotonic()
+        self._asking = True
         code, _ = calling.store(
             context_id,
             sop_class_uid=each.sop_class_uid,
@@ -264,7 +258,7 @@ class OtherAssociations:
             data=itertools.chain([first], pieces),
             move_originator=(self._link.calling_ae, self._message_id),
         )
-        self._asked_at, self._breaks = None, 0
+        self._asking, self._breaks = False, 0
         tally.hear(each, code)
 
 

@@ -223,7 +223,7 @@ def test_a_destination_that_breaks_off_on_every_instance_is_given_up(holdings: H
     with taking(lambda _number: -1) as taker:
         got = move(holdings, to(taker.port))
     assert (got.final.status, counts(got.final)) == (0xA702, (None, 0, 10, 0))
-    assert len(taker.associations) == 4
+    assert len(taker.associations) == 3
 
 
 def test_a_destination_that_rejects_the_association_is_named_with_its_reason(holdings: Holdings) -> None:
