@@ -136,7 +136,7 @@ class OtherAssociations:
 
         Raises BusyError when too many transfers are under way.
         """
-        if is_cancelled() or not selected:
+        if is_cancelled() or self._given_up or not selected:
             return
         if not self._places.acquire(blocking=False):
             raise BusyError("as many transfers are under way as there may be")
