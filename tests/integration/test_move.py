@@ -167,7 +167,14 @@ def test_a_destination_that_is_down_fails_every_instance_and_is_named(
     assert (got.final.status, counts(got.final)) == (0xA702, (None, 0, 3, 0))
     assert got.failed == [each.uid for each in kept]
     assert got.final.text(0x0902) == "PACS2: nobody listens there"
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "retrieve.answered" in line]
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.extend(line for line in capsys.readouterr().err.splitlines() if "retrieve.answered" in line)
+        return bool(told)
+
+    wait_until(is_told)
+    (line,) = told
     for words in ('"peers.second"', '"failed": 3', '"status": "A702"', "nobody listens there"):
         assert words in line
 
