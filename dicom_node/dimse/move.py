@@ -35,7 +35,7 @@ TURN = 0.05
 MOST_BREAKS = 2
 """Associations that may break on an instance before one is answered again; then the rest has failed."""
 
-_MOVE_DESTINATION = 0x0600
+_MOVE_DESTINATION, _PRIORITY = 0x0600, 0x0700
 
 
 class MoveScp:
@@ -79,7 +79,7 @@ class MoveScp:
             way = OtherAssociations(
                 destination,
                 link=self._link,
-                message_id=command.message_id,
+                command=command,
                 read=self._read,
                 tls=self._tls,
                 patience=self._patience(),
@@ -109,17 +109,18 @@ class OtherAssociations:
         destination: Destination,
         *,
         link: Link,
-        message_id: int,
+        command: Command,
         read: Read,
         tls: Callable[[], ssl.SSLContext | None],
         patience: Patience,
         places: threading.Semaphore,
         log: Any,
     ) -> None:
-        """Send to ``destination`` for the request ``message_id`` of the association ``link``."""
+        """Send to ``destination`` for the request ``command`` of the association ``link``."""
         self._destination = destination
         self._link = link
-        self._message_id = message_id
+        self._message_id = command.message_id
+        self._priority = command.number(_PRIORITY) or 0
         self._read = read
         self._tls = tls
         self._patience = patience
@@ -257,6 +258,7 @@ class OtherAssociations:
             sop_instance_uid=each.sop_instance_uid,
             data=itertools.chain([first], pieces),
             move_originator=(self._link.calling_ae, self._message_id),
+            priority=self._priority,
         )
         self._asking, self._breaks = False, 0
         tally.hear(each, code)

@@ -103,7 +103,8 @@ def peer_of(port: int) -> RawPeer:
 
 def request(destination: bytes = b"PACS2 ", *, number: int = 7) -> bytes:
     title = raw_peer.element(0x0600, destination) if destination else b""
-    command = raw_peer.command_set(0x0021, number, STUDY_ROOT_MOVE, title, data=True)
+    high = raw_peer.element(0x0700, b"\1\0")
+    command = raw_peer.command_set(0x0021, number, STUDY_ROOT_MOVE, title, high, data=True)
     return raw_peer.message(1, command, wanted("STUDY", StudyInstanceUID="1.2.3"))
 
 
@@ -127,6 +128,7 @@ def test_a_study_arrives_byte_for_byte_and_says_who_asked_for_it(holdings: Holdi
     assert list(taker.taken) == [each.uid for each in kept]
     for stored in taker.requests:
         assert (stored.MoveOriginatorApplicationEntityTitle, stored.MoveOriginatorMessageID) == ("PACS", 7)
+        assert stored.Priority == 1
     (association,) = taker.associations
     assert (association.calling_ae_title, association.called_ae_title) == ("SBB_NODE", "PACS2")
     proposed = {
