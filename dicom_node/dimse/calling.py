@@ -28,7 +28,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 _PENDING = frozenset({0xFF00, 0xFF01})
 _COMMENT = 0x0902
 _MEDIUM = 0
-"""Priority (0000,0700) of every request."""
+"""Priority (0000,0700) of a request, unless it is said."""
 
 
 class SubOperations(NamedTuple):
@@ -115,14 +115,15 @@ class Calling:
         sop_instance_uid: str,
         data: Iterable[bytes | memoryview],
         move_originator: tuple[str, int] | None = None,
+        priority: int = _MEDIUM,
     ) -> tuple[int, str]:
         """Send an instance (C-STORE, PS3.4 annex B); return the status and the Error Comment.
 
         ``data`` is the data set as it is stored, in the transfer syntax of the context, in pieces of any size. What it
         raises goes to the caller, and ends the association. ``move_originator`` is the AE title and the message id of
-        the C-MOVE that this is a sub-operation of.
+        the C-MOVE that this is a sub-operation of, whose ``priority`` it has (PS3.4 C.4.2.1.2).
         """
-        elements: dict[int, int | str] = {0x0002: sop_class_uid, 0x0700: _MEDIUM, 0x1000: sop_instance_uid}
+        elements: dict[int, int | str] = {0x0002: sop_class_uid, 0x0700: priority, 0x1000: sop_instance_uid}
         if move_originator is not None:
             elements[0x1030], elements[0x1031] = move_originator
         answer = self._ask(context_id, pdu.C_STORE_RQ, elements, data)

@@ -8,7 +8,6 @@ stored. Nothing is converted.
 import itertools
 import ssl
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -34,10 +33,10 @@ from dicom_node.index.retrieve import Selected
 TURN = 0.05
 """Seconds between two looks at the peer while nothing is new."""
 
-MOST_BREAKS = 3
+MOST_BREAKS = 2
 """Associations that may break on an instance before one is answered again; then the rest has failed."""
 
-_MOVE_DESTINATION = 0x0600
+_MOVE_DESTINATION, _PRIORITY = 0x0600, 0x0700
 
 
 class MoveScp:
@@ -83,7 +82,7 @@ class MoveScp:
             way = OtherAssociations(
                 destination,
                 link=self._link,
-                message_id=command.message_id,
+                command=command,
                 read=self._read,
                 tls=self._tls,
                 patience=self._patience(),
@@ -113,17 +112,18 @@ class OtherAssociations:
         destination: Destination,
         *,
         link: Link,
-        message_id: int,
+        command: Command,
         read: Read,
         tls: Callable[[Destination], ssl.SSLContext | None],
         patience: Patience,
         places: threading.Semaphore,
         log: Any,
     ) -> None:
-        """Send to ``destination`` for the request ``message_id`` of the association ``link``."""
+        """Send to ``destination`` for the request ``command`` of the association ``link``."""
         self._destination = destination
         self._link = link
-        self._message_id = message_id
+        self._message_id = command.message_id
+        self._priority = command.number(_PRIORITY) or 0
         self._read = read
         self._tls = tls
         self._patience = patience
@@ -132,7 +132,7 @@ class OtherAssociations:
         self._lock = threading.Lock()
         self._calling: Calling | None = None
         self._given_up = False
-        self._asked_at: float | None = None  # when the destination was asked to take the instance that is under way
+        self._asking = False  # the destination was asked to take an instance
         self._breaks = 0  # associations that broke since an instance was answered
 
     def send(self, selected: Sequence[Selected], tally: Tally, is_cancelled: Callable[[], bool]) -> Iterator[bytes]:
@@ -140,7 +140,7 @@ class OtherAssociations:
 
         Raises BusyError when too many transfers are under way.
         """
-        if is_cancelled() or not selected:
+        if is_cancelled() or self._given_up or not selected:
             return
         if not self._places.acquire(blocking=False):
             raise BusyError("as many transfers are under way as there may be")
@@ -185,11 +185,11 @@ class OtherAssociations:
     def _send_or_say_why(self, left: deque[Selected], tally: Tally) -> str:
         """Send what goes on one association; say why the rest cannot be sent, "" when another one is worth a try.
 
-        An instance on which the association ended has failed. There are receivers that abort on a single one that
-        they cannot read, and take the others afterwards.
+        An instance on which the association ended has failed. There are receivers that abort, or fall silent, on a
+        single one that they cannot read, and take the others afterwards.
         """
         name = self._destination.ae_title
-        self._asked_at = None
+        self._asking = False
         try:
             self._send(left, tally)
         except PeerRefusedError as error:
@@ -200,7 +200,7 @@ class OtherAssociations:
             return f"{name}: TLS is not set up here, see the node's log"
         except PeerUnavailableError as error:
             self._breaks += 1
-            if self._breaks > MOST_BREAKS or self._given_up or not self._broke_at_once():
+            if not self._asking or self._breaks > MOST_BREAKS or self._given_up:
                 return f"{name}: {error}"
             tally.fail(left.popleft(), f"{name}: {error}")
         except (ObjectDamagedError, StorageUnavailableError):  # after its first bytes had left
@@ -209,11 +209,6 @@ class OtherAssociations:
             self._log.error("retrieve.broke_off", exc_info=error)
             return "unexpected error, see the node's log"
         return ""
-
-    def _broke_at_once(self) -> bool:
-        """Tell whether the destination ended the association on an instance, and was not waited for in vain."""
-        patience = min(self._patience.response, self._patience.sending)
-        return self._asked_at is not None and time.monotonic() - self._asked_at < patience
 
     def _send(self, left: deque[Selected], tally: Tally) -> None:
         """Send instances on one association; each is taken from ``left`` when it is counted."""
@@ -259,15 +254,16 @@ class OtherAssociations:
         except (ObjectDamagedError, StorageUnavailableError):
             tally.fail(each, UNREADABLE)
             return
-        self._asked_at = time.monotonic()
+        self._asking = True
         code, _ = calling.store(
             context_id,
             sop_class_uid=each.sop_class_uid,
             sop_instance_uid=each.sop_instance_uid,
             data=itertools.chain([first], pieces),
             move_originator=(self._link.calling_ae, self._message_id),
+            priority=self._priority,
         )
-        self._asked_at, self._breaks = None, 0
+        self._asking, self._breaks = False, 0
         tally.hear(each, code)
 
 
