@@ -14,7 +14,7 @@ from dicom_node.dimse.access import Destination
 from dicom_node.dimse.capacity import Places
 from dicom_node.dimse.listener import answers, open_port
 from dicom_node.dimse.reporting import Reporter
-from dicom_node.errors import ConfigError, NodeError
+from dicom_node.errors import ConfigError, NodeError, OperatorError
 from dicom_node.logs import get_logger
 from dicom_node.reception import Reception, capacity_of
 from dicom_node.scheduling.jobs import Clockwork, Job
@@ -76,7 +76,7 @@ class Node:
         self.port = int(self._port.getsockname()[1])
         """The DICOM port that is listened on."""
         self._front = self._make_front(settings)
-        self._reporter = Reporter(stores.commitments(now), destinations=self._destinations)
+        self._reporter = Reporter(stores.commitments(now), destinations=self._destinations, tls=_tls_to)
         self._jobs = (
             Job(name="review", run=self._review_if_due, seconds=REVIEW_LOOK),
             Job(name="settle", run=self._review_settled, seconds=SETTLE_LOOK),
@@ -279,6 +279,12 @@ class Node:
             log.error("node.unwell", reason=str(error))
             return False
         return self._front.is_well and self._clockwork.is_alive and answers(self._port, self._own_title)
+
+
+def _tls_to(destination: Destination) -> None:
+    """Return what a call is encrypted by: nothing. Raises OperatorError where that is not what is wanted."""
+    if destination.tls:
+        raise OperatorError(f"{destination.name} is called by TLS, and the node has none yet")
 
 
 _FIXED = ("storage", "database", "log")

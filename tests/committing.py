@@ -26,6 +26,7 @@ from dicom_node.dimse.listener import Listener, open_port
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.reporting import Reporter
+from dicom_node.errors import OperatorError
 from dicom_node.index import commitments
 from dicom_node.index.commitments import Listed
 from dicom_node.services.commitment import Commitments
@@ -168,7 +169,13 @@ def facility(folder: Path, *, grace: float = 0.0, pause: float = 0.0, **limits: 
             stores.commitments(now=lambda: datetime.now(UTC) + made.ahead), grace=timedelta(seconds=grace)
         )
         destinations: list[Destination] = []
-        reporter = Reporter(service, destinations=lambda: destinations, patience=Patience(connect=5, answer=5))
+
+        def no_tls(destination: Destination) -> None:
+            if destination.tls:
+                raise OperatorError("there is no TLS here")
+
+        patience = Patience(connect=5, answer=5)
+        reporter = Reporter(service, destinations=lambda: destinations, tls=no_tls, patience=patience)
         services = frozenset({"echo", "commit"})
         unit = Caller(name="units.prone1", ae_title="PRONE_RM2", hosts=(ip_network("127.0.0.0/8"),), services=services)
 

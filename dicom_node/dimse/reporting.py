@@ -15,7 +15,7 @@ from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import Calling, Patience, Proposed, call
 from dicom_node.dimse.commitment import SOP_CLASS_UID, SOP_INSTANCE_UID, is_taken
 from dicom_node.dimse.contexts import MESSAGE_SYNTAXES
-from dicom_node.errors import PeerError
+from dicom_node.errors import DatabaseError, NodeError
 from dicom_node.index.commitments import Held, Sender
 from dicom_node.services.commitment import Commitments, LeaseLostError
 
@@ -34,10 +34,13 @@ class Reporter:
         commitments: Commitments,
         *,
         destinations: Callable[[], Sequence[Destination]],
-        tls: Callable[[], ssl.SSLContext] | None = None,
+        tls: Callable[[Destination], ssl.SSLContext | None],
         patience: Patience = PATIENCE,
     ) -> None:
-        """``destinations`` tells where callers take associations, ``tls`` how those are called that want TLS."""
+        """``destinations`` tells where callers take associations.
+
+        ``tls`` tells what a call is encrypted by, None for nothing; it raises NodeError when that cannot be had.
+        """
         self._commitments = commitments
         self._destinations = destinations
         self._tls = tls
@@ -64,12 +67,9 @@ class Reporter:
         """Report to one caller, over one association."""
         sender = claimed[0].sender
         destination = destination_of(sender, self._destinations())
-        why = "" if destination else _no_way(sender)
-        if destination is not None and destination.tls and self._tls is None:
-            why = f"{destination.name} is called by TLS, which the node is not set up for"
-        if destination is None or why:
+        if destination is None:
             for held in claimed:
-                self._commitments.not_reported(held, why)
+                self._commitments.not_reported(held, _no_way(sender))
             return
         looked = []
         for held in claimed:
@@ -119,7 +119,9 @@ class Reporter:
                     else:
                         why = f"{destination.name} answered the report with status {status:04X}"
                         self._commitments.not_reported(held, why)
-        except PeerError as error:
+        except DatabaseError:
+            raise  # the leases run out, and what was told is told once more
+        except NodeError as error:
             for held, _ in looked[told:]:
                 if self._stopping.is_set():
                     self._commitments.put_back(held)
@@ -136,7 +138,7 @@ class Reporter:
             contexts=[Proposed(SOP_CLASS_UID, tuple(map(str, MESSAGE_SYNTAXES)))],
             roles={SOP_CLASS_UID: (False, True)},
             patience=self._patience,
-            tls=self._tls() if destination.tls and self._tls else None,
+            tls=self._tls(destination),
         )
 
 

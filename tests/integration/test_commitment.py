@@ -493,4 +493,4 @@ def test_a_caller_that_wants_tls_is_not_called_without(node: Facility, unit: Uni
     node.reach(unit.port, tls=True)
     node.reporter.run()
     assert unit.reports == []
-    assert "TLS" in node.requests()[0].last_error
+    assert node.requests()[0].last_error == "units.prone1: there is no TLS here"
