@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -236,6 +237,22 @@ def test_other_requests_are_answered_while_a_report_is_not_taken_yet(node: Facil
         peer.send(taken(command.message_id))
         assert told(peer)[1].TransactionUID == "2.25.2"
     wait_until(lambda: [each.state for each in node.requests()] == ["reported"] * 2)
+
+
+def test_reading_for_longer_than_a_peer_may_be_idle_ends_no_association(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> Iterator[int]:
+        ends = time.monotonic() + 1.0
+        while time.monotonic() < ends:
+            yield 1
+
+    monkeypatch.setattr(service, "rehashing", slow)
+    monkeypatch.setattr(service, "STEP", 0.01)
+    with facility(tmp_path, idle=0.4) as node, sender(node.port) as peer:
+        (image,) = stored(node)
+        ask(peer, "2.25.9", image)
+        assert held(told(peer)[1]) == [image.SOPInstanceUID]
 
 
 # The same request again.

@@ -40,7 +40,7 @@ def test_orthanc_is_told_the_truth_about_each_instance(tmp_path: Path) -> None:
     port = free_port()
     sender = SENDER.format(title=TITLE, port=port)
     with (
-        live_node(tmp_path, config=CONFIG.replace('bind = "127', 'workers = 2\nbind = "127'), more=sender) as node,
+        live_node(tmp_path, config=CONFIG.replace('bind = "127', 'workers = 1\nbind = "127'), more=sender) as node,
         orthanc(tmp_path / "orthanc", node_port=node.port, dicom_port=port) as peer,
     ):
         never_sent, tomogram, private = new_uid(), "1.2.840.10008.5.1.4.1.1.13.1.3", "1.2.826.0.1.3680043.10.1"
