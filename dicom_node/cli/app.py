@@ -21,6 +21,7 @@ from dicom_node.errors import (
     LibraryError,
     NodeError,
     NotPermittedError,
+    PeerError,
     SchemaTooNewError,
 )
 
@@ -44,7 +45,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "import": ("archive:import_", "take existing DICOM files in"),
     "verify": ("archive:verify", "read stored objects again and compare them with the index"),
     "rebuild": ("archive:rebuild", "make the index anew from the stored files"),
+    "doctor": ("doctor:doctor", "look whether all that the node needs is there, and say what to do"),
     "check-config": ("config:check_config", "check a configuration file and tell every problem"),
+    "echo": ("peers:echo", "ask a peer whether it is there (C-ECHO)"),
+    "send": ("send:send", "send DICOM files, or a made-up exam of a unit, to a peer (C-STORE)"),
+    "find": ("query:find", "ask a peer what it has (C-FIND)"),
+    "get": ("query:get", "fetch instances from a peer into files (C-GET)"),
+    "move": ("query:move", "have a peer send instances to another (C-MOVE)"),
     "demo": ("demo:demo", "show months of a facility in seconds, on a node of its own"),
     "completion": ("completion:completion", "write the script that completes commands in a shell"),
 }
@@ -186,7 +193,7 @@ def _exit_code(error: NodeError) -> int:
             return NOT_PERMITTED
         case DatabaseError() | HostError():
             return TRY_LATER
-        case DeliveryError():
+        case DeliveryError() | PeerError():
             return UNAVAILABLE
         case _:
             return FAILED

@@ -1,8 +1,6 @@
 """``dicom-node import``, ``verify``, ``rebuild``: files taken in, the archive checked, the index made anew."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,6 +10,7 @@ from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.opened import now, opened
 from dicom_node.cli.output import json_option, printable, write_json
 from dicom_node.cli.phrases import size_words
+from dicom_node.cli.progress import has_terminal, progress
 from dicom_node.services.import_files import files_under, import_files
 from dicom_node.services.rebuild import rebuild as rebuild_index
 from dicom_node.services.verify import verify as verify_archive
@@ -31,8 +30,8 @@ def import_(app: App, *, paths: tuple[Path, ...], dry_run: bool, as_json: bool) 
     May run beside a node. Exit code 1 when a file was bad.
     """
     with opened(app) as stores:
-        total = sum(1 for _ in files_under(paths)) if _has_terminal() else 0
-        with _progress(total, "importing") as step:
+        total = sum(1 for _ in files_under(paths)) if has_terminal() else 0
+        with progress(total, "importing") as step:
             done = import_files(
                 files_under(paths),
                 archive=stores.archive,
@@ -64,7 +63,7 @@ def verify(app: App, *, sample: int, everything: bool, as_json: bool) -> int:
 
     May run beside a node. Exit code 1 when something is damaged or missing.
     """
-    with opened(app) as stores, _progress(0, "verifying") as step:
+    with opened(app) as stores, progress(0, "verifying") as step:
         found = verify_archive(
             stores.archive, stores.index, sample=None if everything else sample, progress=lambda _n, of: step(of)
         )
@@ -107,28 +106,9 @@ def rebuild(app: App, *, yes: bool) -> int:
         if not sys.stdin.isatty():
             raise click.UsageError("without a terminal to ask at, add --yes")
         click.confirm("Forget the index and make it anew from the stored files?", abort=True)
-    with opened(app, renew=True) as stores, _progress(0, "indexing") as step:
+    with opened(app, renew=True) as stores, progress(0, "indexing") as step:
         done = rebuild_index(stores.archive, stores.index, stores.indexer, progress=lambda _n, of: step(of))
     for digest in done.damaged:
         click.echo(f"damaged: object {digest} could not be read")
     click.echo(f"{counted(done.indexed, 'object')} indexed, {len(done.damaged)} damaged")
     return FAILED if done.damaged else 0
-
-
-def _has_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
-@contextmanager
-def _progress(total: int, label: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on a terminal; yield what moves it one step, told the ``total`` where it is known later."""
-    if not _has_terminal():
-        yield lambda _total=0: None
-        return
-    with click.progressbar(length=total, label=label, file=sys.stderr, show_pos=True) as bar:
-
-        def step(known_total: int = 0) -> None:
-            bar.length = known_total or bar.length
-            bar.update(1)
-
-        yield step

@@ -31,8 +31,12 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write_json(value: object) -> None:
-    """Write a value as JSON: dataclasses and mappings as objects, times in UTC, dates as dates."""
-    click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
+    """Write a value as JSON: dataclasses and mappings as objects, times in UTC, dates as dates.
+
+    What could steer a terminal is escaped as JSON escapes it, so that programs read it as it was.
+    """
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
+    click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
 
 
 def jsonable(value: object) -> Any:

@@ -39,19 +39,15 @@ def serve(app: App, *, create: bool) -> None:
 def _tell(settings: Settings, node: Node) -> None:
     """Tell the person at the terminal what runs, and what to try."""
     title, host, port = settings.node.ae_title[0], settings.node.bind, node.port
-    sender = next((each.ae_title for each in settings.callers() if "store" in each.services), "")
-    asker = next((each.ae_title for each in settings.callers() if "find" in each.services), "")
     click.echo(f"dicom-node {__version__} · {settings.facility.name} · data in {settings.storage.path}")
     click.echo(f"listening for DICOM: {title} at {host} port {port}")
     if not settings.alerts.channel:
         click.echo(f"mails are written to {settings.storage.path / 'outbox'} until an [[alerts.channel]] is set")
     click.echo("try, from another terminal:")
-    if sender:
-        click.echo(f"  storescu -aet {sender} -aec {title} {host} {port} FILE")
-    if asker:
-        click.echo(
-            f"  findscu -S -aet {asker} -aec {title} -k QueryRetrieveLevel=STUDY -k StationName -k AcquisitionDate"
-            f" -k StudyInstanceUID {host} {port}"
-        )
+    unit = next((name for name, unit in settings.units.items() if any(each.ae_title for each in unit.identity)), "")
+    if unit:
+        click.echo(f"  {own_name()} send node --exam {unit}")
+    if any("find" in each.services for each in settings.callers()):
+        click.echo(f"  {own_name()} find node -k StationName -k AcquisitionDate -k CountsUntil")
     click.echo(f"  {own_name()} status")
     click.echo("Ctrl-C stops.")

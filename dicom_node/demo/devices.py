@@ -4,17 +4,20 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from io import BytesIO
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from dicom_node.dicom.keys import BY_KEYWORD
+from dicom_node.dicom.asking import answer_as_names, encode_request, parse_key, read_answer
+from dicom_node.dicom.identifiers import encoding_of
+from dicom_node.dicom.keys import Level
+from dicom_node.dimse.calling import Calling, Patience, Proposed, call
 from dicom_node.errors import DeliveryError
 
 NODE_AE, HOST = "SBB_NODE", "127.0.0.1"
@@ -57,66 +60,58 @@ def make_exam(device: Device, kind: Kind, day: date) -> list[Dataset]:
     return [_image(device, kind, day, about, number) for number in range(1, len(_STAGES[kind]) + 1)]
 
 
+def encode(image: Dataset) -> bytes:
+    """Return an image as it travels, in explicit VR little endian."""
+    buffer = BytesIO()
+    dcmwrite(buffer, image, implicit_vr=False, little_endian=True)
+    return buffer.getvalue()
+
+
 def send(device: Device, images: list[Dataset], port: int) -> None:
-    """Store images in the node, on one association. Raises DeliveryError unless each is answered with 0x0000."""
-    ae = AE(device.calling_ae)
-    ae.add_requested_context(DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian)
-    assoc = _associate(ae, port)
-    try:
-        answers = [assoc.send_c_store(image) for image in images]
-    finally:
-        assoc.release()
-    for answer in answers:
-        if answer.get("Status") != 0x0000:
-            raise DeliveryError(f"the node did not store an image: {answer.get('ErrorComment', 'no answer')}")
+    """Store images in the node, on one association. Raises PeerError, and DeliveryError for another answer than 0."""
+    with _call(device.calling_ae, port, DigitalMammographyXRayImageStorageForPresentation) as node:
+        for image in images:
+            status, comment = node.store(
+                node.context(image.SOPClassUID),
+                sop_class_uid=image.SOPClassUID,
+                sop_instance_uid=image.SOPInstanceUID,
+                data=[encode(image)],
+            )
+            if status:
+                raise DeliveryError(f"the node did not store an image: {status:04X} {comment}")
 
 
 def find_studies(calling_ae: str, port: int, *, unit_id: str, acquired: str) -> list[dict[str, str]]:
     """Ask the node for the studies of a unit by acquisition date, a range as in PS3.4 C.2.2.2.5.
 
-    Returns for each study the text of AcquisitionDate and of the node's own Portion and CountsUntil. Raises
-    DeliveryError when the query does not end with 0x0000.
+    Returns for each study the text of AcquisitionDate and of the node's own Portion and CountsUntil. Raises PeerError,
+    and DeliveryError when the query does not end with 0x0000.
     """
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = "STUDY"
-    identifier.StudyInstanceUID = ""
-    identifier.AcquisitionDate = acquired
-    identifier.NumberOfStudyRelatedInstances = ""
-    own = identifier.private_block(0x0079, "DICOM_NODE", create=True)
-    for keyword, value in (("UnitID", unit_id), ("Portion", ""), ("CountsUntil", "")):
-        key = BY_KEYWORD[keyword]
-        own.add_new(key.tag & 0xFF, key.vr, value)
-    ae = AE(calling_ae)
-    ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian)
-    assoc = _associate(ae, port)
-    try:
-        answers = list(assoc.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
-    finally:
-        assoc.release()
-    if not answers or answers[-1][0].get("Status") != 0x0000:
+    shown = ("AcquisitionDate", "NumberOfStudyRelatedInstances", "Portion", "CountsUntil")
+    keys = [f"AcquisitionDate={acquired}", f"UnitID={unit_id}", "StudyInstanceUID", *shown[1:]]
+    encoding = encoding_of(ExplicitVRLittleEndian)
+    identifier = encode_request(map(parse_key, keys), Level.STUDY, encoding)
+    model = StudyRootQueryRetrieveInformationModelFind
+    with _call(calling_ae, port, model) as node:
+        *answers, final = node.find(node.context(model), identifier)
+    if final.status:
         raise DeliveryError("the node did not answer a C-FIND")
-    found = [study for _, study in answers if study is not None]
-    return [
-        {
-            "AcquisitionDate": str(study.AcquisitionDate),
-            "NumberOfStudyRelatedInstances": str(study.NumberOfStudyRelatedInstances),
-            **{name: str(study[BY_KEYWORD[name].tag].value) for name in ("Portion", "CountsUntil")},
-        }
-        for study in found
-    ]
+    found = [answer_as_names(read_answer(answer.data_set, encoding)) for answer in answers]
+    return [{name: study[name] for name in shown} for study in found]
 
 
-def _associate(ae: AE, port: int) -> Association:
-    assoc = ae.associate(HOST, port, ae_title=NODE_AE)
-    if not assoc.is_established:
-        raise DeliveryError(f"the node did not take an association from {ae.ae_title}")
-    return assoc
+def _call(calling_ae: str, port: int, sop_class_uid: str) -> Calling:
+    return call(
+        (HOST, port),
+        calling_ae=calling_ae,
+        called_ae=NODE_AE,
+        contexts=[Proposed(sop_class_uid, (ExplicitVRLittleEndian,))],
+        patience=Patience(),
+    )
 
 
 def _image(device: Device, kind: Kind, day: date, about: str, number: int) -> Dataset:
     ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
     ds.StudyInstanceUID = _uid(about)

@@ -1,6 +1,8 @@
 """Messages to and from a peer that is called: commands and data sets over a line, each wait with a deadline."""
 
+import contextlib
 import ssl
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ _GATHERED = 1 << 17
 """Bytes of units that are sent together; many peers take 16 KiB a unit."""
 
 _RECEIVE_BUFFER = 1 << 16
+
+_HEADERS = struct.Struct(">BBLLBB")  # of a P-DATA-TF and of its one value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ class Dialogue:
         """End as the peer wants it, in the middle of something."""
         if unit.type == pdu.ABORT:
             self._line.cut()
-            raise PeerUnavailableError(f"the peer aborted the association: {abort_words(unit.data)}")
+            raise _aborted(unit)
         if unit.type == pdu.RELEASE_RQ:
             self.send(pdu.release(pdu.RELEASE_RP))
             self._line.cut()
@@ -118,6 +122,8 @@ class Dialogue:
             self._line.send(units, self._patience.sending)
         except TimeoutError:
             raise PeerUnavailableError("the peer takes no data") from None
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._last_word() or broken(error) from error
         except OSError as error:
             raise broken(error) from error
 
@@ -128,21 +134,32 @@ class Dialogue:
 
     def send_data_set(self, context_id: int, data: Iterable[bytes | memoryview]) -> None:
         """Send pieces of any size as units that are as long as the peer takes, without holding more than a few."""
-        units, value = bytearray(), bytearray()
+        units, start = bytearray(_HEADERS.size), 0  # of the unit that is being filled
         for piece in data:
             left = memoryview(piece).cast("B")
             while left:
-                if len(value) == self._room:
-                    units += _data_unit(context_id, value, last=False)
-                    value.clear()
+                room = start + _HEADERS.size + self._room - len(units)
+                if not room:
+                    _close(units, start, context_id, last=False)
                     if len(units) >= _GATHERED:
                         self.send(units)
                         units.clear()
-                room = self._room - len(value)
-                value += left[:room]
+                    start = len(units)
+                    units += bytes(_HEADERS.size)
+                    continue
+                units += left[:room]
                 left = left[room:]
-        units += _data_unit(context_id, value, last=True)
+        _close(units, start, context_id, last=True)
         self.send(units)
+
+    def _last_word(self) -> PeerUnavailableError | None:
+        """Return why the peer broke off, if it said so before it went."""
+        with contextlib.suppress(PeerUnavailableError, ProtocolError):
+            while True:
+                event = self.next_event(time.monotonic(), "")
+                if isinstance(event, ControlPdu) and event.type == pdu.ABORT:
+                    return _aborted(event)
+        return None
 
     # Receiving.
 
@@ -216,15 +233,21 @@ def _take(piece: Fragment, message: Message, transfer: Transfer | None) -> Comma
     return message.command
 
 
-def _data_unit(context_id: int, value: bytearray, *, last: bool) -> bytes:
-    return pdu.data_units(context_id, bytes(value), is_command=False, maximum_length=0, last=last)
+def _aborted(unit: ControlPdu) -> PeerUnavailableError:
+    return PeerUnavailableError(f"the peer aborted the association: {abort_words(unit.data)}")
+
+
+def _close(units: bytearray, start: int, context_id: int, *, last: bool) -> None:
+    """Write the headers of the P-DATA-TF from ``start`` on, and of its one value, which is whole now."""
+    size = len(units) - start - _HEADERS.size
+    _HEADERS.pack_into(units, start, pdu.DATA_TF, 0, size + 6, size + 2, context_id, 2 if last else 0)
 
 
 def broken(error: OSError) -> PeerUnavailableError:
     """Return in words what a connection broke of."""
     match error:
         case ssl.SSLCertVerificationError():
-            words = f"the peer's certificate is not accepted: {error.verify_message}"
+            words = f"the peer's certificate is not accepted: {getattr(error, 'verify_message', '') or error}"
         case ssl.SSLError():
             words = f"TLS failed: {(error.reason or 'the peer speaks none').lower().replace('_', ' ')}"
         case ConnectionRefusedError():

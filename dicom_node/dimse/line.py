@@ -96,6 +96,9 @@ class Line:
                 patience = deadline - time.monotonic()
                 if patience <= 0:
                     raise TimeoutError
+                if awaited == select.POLLIN:
+                    # A peer that leaves Nagle's algorithm on waits for the acknowledgement of the half it sent.
+                    self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 self._poll.register(self._connection, awaited)
                 self._poll.poll(patience * 1000)
 

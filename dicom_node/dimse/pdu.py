@@ -214,19 +214,25 @@ class Command:
 def parse_command(data: bytes) -> Command:
     """Read a command set (always implicit VR little endian, PS3.7 6.3.1).
 
-    Raises ProtocolError when it is cut short, or lacks the Command Field or the message id.
+    A data set that follows it where its Command Group Length (0000,0000) ends is passed over: Orthanc 1.10 has the
+    identifier of a failed C-GET there. Raises ProtocolError when it is cut short, or lacks the Command Field or the
+    message id.
     """
     elements: dict[int, bytes] = {}
-    at, end = 0, len(data)
+    at, end, told_end = 0, len(data), 0
     while at < end:
         if at + 8 > end:
             raise ProtocolError("a command set is cut short")
         group, element, length = _ELEMENT_HEADER.unpack_from(data, at)
+        if group and at == told_end:
+            break
         at += 8
         if group != 0 or length > end - at:
             raise ProtocolError("a command set is not well formed")
         elements[element] = data[at : at + length]
         at += length
+        if at == 12 and element == 0:
+            told_end = at + int.from_bytes(data[8:12], "little")
 
     def number(element: int, default: int | None = None) -> int:
         value = elements.get(element)

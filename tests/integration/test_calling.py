@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ import pytest
 import trustme
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names at run time
     StorageCommitmentPushModel,
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
-    Verification,
 )
 
 from dicom_node.dimse import pdu
@@ -31,6 +29,7 @@ from dicom_node.dimse.calling import Calling, Patience, Proposed, Response, SubO
 from dicom_node.dimse.pdu import Command
 from dicom_node.errors import PeerRefusedError, PeerUnavailableError
 from tests.archives import wait_until
+from tests.called import COMMITMENT, peer
 from tests.factories import encode
 from tests.live import free_port
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, command_set, item, message
@@ -41,7 +40,6 @@ LONG = Patience(connect=20, answer=20, response=20, sending=20)
 
 ECHO = Proposed(VERIFICATION, (IMPLICIT,))
 STORE = Proposed(MAMMOGRAM, (EXPLICIT,))
-COMMITMENT = "1.2.840.10008.1.20.1"
 
 
 def calling(port: int, *contexts: Proposed, patience: Patience = LONG, **options: Any) -> Calling:
@@ -53,33 +51,6 @@ def calling(port: int, *contexts: Proposed, patience: Patience = LONG, **options
         patience=patience,
         **options,
     )
-
-
-@contextlib.contextmanager
-def peer(
-    handlers: Iterable[tuple[Any, Callable[..., Any]]] = (),
-    *,
-    tls: ssl.SSLContext | None = None,
-    maximum: int = 16382,
-    roles: dict[str, tuple[bool, bool]] | None = None,
-) -> Iterator[int]:
-    """A node of the library that takes everything; gives its port."""
-    ae = AE("PEER")
-    ae.maximum_pdu_size = maximum
-    models = (
-        StudyRootQueryRetrieveInformationModelFind,
-        StudyRootQueryRetrieveInformationModelGet,
-        StudyRootQueryRetrieveInformationModelMove,
-    )
-    for syntax in (Verification, MAMMOGRAM, *models, COMMITMENT):
-        scu, scp = (roles or {}).get(str(syntax), (None, None))
-        ae.add_supported_context(syntax, [EXPLICIT, IMPLICIT], scu_role=scu, scp_role=scp)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers), ssl_context=tls)
-    assert server is not None
-    try:
-        yield int(server.server_address[1])
-    finally:
-        ae.shutdown()
 
 
 def accept(*contexts: tuple[int, int, str], maximum: int = 16384) -> bytes:
@@ -520,6 +491,38 @@ def test_a_peer_that_reads_nothing_is_left() -> None:
     with raw_server(answering(BOTH)) as port:
         association = calling(port, patience=SHORT)
         with pytest.raises(PeerUnavailableError, match="the peer takes no data"):
+            association.store(3, sop_class_uid=MAMMOGRAM, sop_instance_uid="2.25.1", data=_endless())
+
+
+def test_the_identifier_that_orthanc_appends_to_a_command_is_passed_over() -> None:
+    failed = pdu.command_set(0x8020, {2: STUDY_ROOT_FIND, 0x120: 1, 0x900: 0xC000}, has_data_set=False)
+    talk = answering(accept((1, 0, IMPLICIT)), b"", message(1, failed + encode(_found("PatientID", "1"), IMPLICIT)))
+    with raw_server(talk) as port, calling(port, Proposed(STUDY_ROOT_FIND, (IMPLICIT,))) as association:
+        assert [each.status for each in association.find(1, b"identifier")] == [0xC000]
+
+
+def test_a_connection_that_is_not_taken_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
+        port = full.getsockname()[1]
+        for _ in range(2):  # the backlog of 0 holds one, and the next one waits
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        with pytest.raises(PeerUnavailableError, match="the connection was not taken in time"):
+            calling(port, patience=SHORT)
+
+
+def test_a_peer_that_aborts_in_the_middle_of_a_data_set_is_heard() -> None:
+    def talk(connection: socket.socket) -> None:
+        read_unit(connection)
+        connection.sendall(BOTH)
+        read_unit(connection)
+        connection.sendall(pdu.abort(6))
+        connection.close()
+
+    with raw_server(talk) as port:
+        association = calling(port)
+        with pytest.raises(PeerUnavailableError, match="aborted the association: invalid parameter value"):
             association.store(3, sop_class_uid=MAMMOGRAM, sop_instance_uid="2.25.1", data=_endless())
 
 
