@@ -15,7 +15,7 @@ from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import Calling, Patience, Proposed, call
 from dicom_node.dimse.commitment import SOP_CLASS_UID, SOP_INSTANCE_UID, is_taken
 from dicom_node.dimse.contexts import MESSAGE_SYNTAXES
-from dicom_node.errors import CertificateError, PeerError
+from dicom_node.errors import DatabaseError, NodeError
 from dicom_node.index.commitments import Held, Sender
 from dicom_node.services.commitment import Commitments, LeaseLostError
 
@@ -119,7 +119,9 @@ class Reporter:
                     else:
                         why = f"{destination.name} answered the report with status {status:04X}"
                         self._commitments.not_reported(held, why)
-        except (PeerError, CertificateError) as error:
+        except DatabaseError:
+            raise  # the leases run out, and what was told is told once more
+        except NodeError as error:
             for held, _ in looked[told:]:
                 if self._stopping.is_set():
                     self._commitments.put_back(held)

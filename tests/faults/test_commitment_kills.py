@@ -1,6 +1,6 @@
 """A real node killed between the acknowledgement of a request for commitment and its report: the report comes."""
 
-import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +43,7 @@ def unit(port: int) -> Iterator[list[Any]]:
 def test_no_report_is_lost(tmp_path: Path) -> None:
     port = free_port()
     config = CONFIG.replace('ae_title = "PRONE_RM2"', f'ae_title = "PRONE_RM2"\naddress = "127.0.0.1"\nport = {port}')
-    node = LiveNode(tmp_path, config=config.replace("[storage]", "workers = 2\n\n[storage]"))
+    node = LiveNode(tmp_path, config=config.replace("[storage]", "workers = 1\n\n[storage]"))
     transactions = []
     try:
         node.start()
@@ -63,7 +63,8 @@ def test_no_report_is_lost(tmp_path: Path) -> None:
             assert {report.TransactionUID for report in reports} == set(transactions)
             assert all(held(report) == [image.SOPInstanceUID] and not failed(report) for report in reports)
         assert node.stop() == 0
-        listed = node.command("commitments", "list", "--json")
-        assert [each["state"] for each in json.loads(listed.stdout)] == ["reported"] * 3
+        with sqlite3.connect(node.data / "node.db") as index:
+            assert index.execute("SELECT state FROM commitment").fetchall() == [("reported",)] * 3
+        index.close()
     finally:
         node.kill()

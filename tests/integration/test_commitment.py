@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,10 @@ from pynetdicom import AE, evt
 from structlog.testing import capture_logs
 
 from dicom_node import logs
+from dicom_node.dimse.access import Destination
+from dicom_node.dimse.reporting import destination_of
 from dicom_node.errors import DatabaseError, StorageUnavailableError
+from dicom_node.index.commitments import Sender
 from dicom_node.index.tables import commitment
 from dicom_node.services import commitment as service
 from tests import raw_peer
@@ -238,6 +242,48 @@ def test_other_requests_are_answered_while_a_report_is_not_taken_yet(node: Facil
     wait_until(lambda: [each.state for each in node.requests()] == ["reported"] * 2)
 
 
+def test_reading_for_longer_than_a_peer_may_be_idle_ends_no_association(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> Iterator[int]:
+        ends = time.monotonic() + 1.0
+        while time.monotonic() < ends:
+            yield 1
+
+    monkeypatch.setattr(service, "rehashing", slow)
+    monkeypatch.setattr(service, "STEP", 0.01)
+    with facility(tmp_path, idle=0.4) as node, sender(node.port) as peer:
+        (image,) = stored(node)
+        ask(peer, "2.25.9", image)
+        assert held(told(peer)[1]) == [image.SOPInstanceUID]
+
+
+def test_a_report_that_is_answered_with_a_failure_is_tried_again(node: Facility) -> None:
+    (image,) = stored(node)
+    with sender(node.port) as peer:
+        ask(peer, "2.25.9", image)
+        command, _ = read_report(peer)
+        peer.send(taken(command.message_id, 0x0110))
+        wait_until(lambda: node.requests()[0].attempts == 1)
+    assert (node.state(), node.requests()[0].last_error) == ("waiting", "it answered the report with status 0110")
+
+
+@pytest.mark.parametrize("error", [DatabaseError("the index is busy"), ValueError("a fault")])
+def test_what_fails_after_the_acknowledgement_is_left_to_the_job(
+    node: Facility, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any) -> None:
+        raise error
+
+    (image,) = stored(node)
+    with sender(node.port) as peer:
+        monkeypatch.setattr(service.Commitments, "look", fails)
+        ask(peer, "2.25.9", image)
+        wait_until(node.is_free)
+        peer.send(raw_peer.message(3, raw_peer.echo_request(8)))
+        assert peer.read_response()[0].field == 0x8030
+
+
 # The same request again.
 
 
@@ -250,6 +296,21 @@ def test_the_same_request_again_is_looked_at_and_reported_again(node: Facility) 
         ask(peer, "2.25.9", image)
         assert failed(told(peer)[1]) == {image.SOPInstanceUID: 0x0112}
     assert len(node.requests()) == 1
+
+
+def test_the_same_request_on_another_association_is_reported_there_alone(tmp_path: Path) -> None:
+    with (
+        facility(tmp_path, grace=60.0, pause=0.05) as node,
+        sender(node.port) as first,
+        sender(node.port) as second,
+    ):
+        late = make_mg()
+        ask(first, "2.25.9", late)
+        ask(second, "2.25.9", late)
+        receive(node.stores, late)
+        assert told(second)[0] == 1
+        wait_until(lambda: node.state() == "reported")
+        assert first.release()[0] == 6
 
 
 def test_a_transaction_uid_in_use_for_others_is_told(node: Facility) -> None:
@@ -493,4 +554,25 @@ def test_a_caller_that_wants_tls_is_not_called_without(node: Facility, unit: Uni
     node.reach(unit.port, tls=True)
     node.reporter.run()
     assert unit.reports == []
-    assert "TLS" in node.requests()[0].last_error
+    assert node.requests()[0].last_error == "units.prone1: there is no TLS here"
+
+
+def test_a_caller_is_found_by_its_name_and_else_by_its_address() -> None:
+    def at(name: str, address: str, title: str = "MAMMO") -> Destination:
+        return Destination(
+            name=name, ae_title=title, address=address, port=104, tls=False, services=frozenset({"commit"})
+        )
+
+    def found(caller: str, address: str) -> str:
+        asked = Sender(caller=caller, calling_ae="MAMMO", called_ae="SBB_NODE", peer_address=address)
+        destination = destination_of(asked, listed)
+        return "" if destination is None else f"{destination.name} {destination.address}"
+
+    listed = [at("units.a", "10.0.0.1"), at("units.b", "10.0.0.2"), at("units.b", "10.0.0.3")]
+    listed.append(at("units.c", "10.0.0.4", "OTHER"))
+    assert found("units.a", "10.0.0.1") == "units.a 10.0.0.1"
+    assert found("attachments.x, units.b", "10.0.0.3") == "units.b 10.0.0.3"
+    assert found("units.b", "10.9.9.9") == "units.b 10.0.0.2"
+    assert found("attachments.x", "10.0.0.2") == "units.b 10.0.0.2"  # another entry of the same machine
+    assert found("attachments.x", "10.0.0.9") == ""
+    assert found("units.c", "10.0.0.4") == ""

@@ -126,8 +126,8 @@ def test_events_that_operations_names_are_logged() -> None:
     logged = set()
     for path in (TOP / "dicom_node").rglob("*.py"):
         logged |= set(re.findall(r'"([a-z_]+\.[a-z_]+)"', path.read_text("utf-8")))
-    named = re.findall(r"`((?:node|association|connection|instance|query|review|alert|config|object|job|library|volume)"
-                       r"\.[a-z_]+)`", OPERATIONS)  # fmt: skip
+    areas = "node|association|connection|instance|query|commitment|review|alert|config|object|job|library|volume"
+    named = re.findall(rf"`((?:{areas})\.[a-z_]+)`", OPERATIONS)
     settings = {
         "node.bind",
         "node.drain",

@@ -67,7 +67,10 @@ def test_a_library_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_node_does_not_start_on_a_library_it_does_not_know(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logs_as_they_were: None,
 ) -> None:
     monkeypatch.delattr(DULServiceProvider, "_process_recv_primitive")
     config = write_site(tmp_path)
