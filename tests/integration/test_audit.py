@@ -20,7 +20,7 @@ from dicom_node.dimse.port import open_port
 from dicom_node.index.commitments import Sender
 from dicom_node.index.exams import exam_id
 from dicom_node.index.record import Outcome
-from dicom_node.reception import Reception
+from dicom_node.reception import Ports, Reception
 from dicom_node.services import audit
 from dicom_node.services.audit import CallAudit, NoTrail
 from dicom_node.services.audit_recovery import recover_transfers
@@ -50,7 +50,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 @contextmanager
 def receiving(stores: Stores) -> Iterator[int]:
     port = open_port(("127.0.0.1", 0))
-    reception = Reception(stores, port, places=Places.alone(Capacity()), own_title="OWN", now=utc_now)
+    reception = Reception(stores, Ports(plain=port), places=Places.alone(Capacity()), own_title="OWN", now=utc_now)
     reception.start()
     try:
         yield int(port.getsockname()[1])

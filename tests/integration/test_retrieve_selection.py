@@ -30,7 +30,7 @@ def test_instances_come_series_by_series_in_the_order_of_their_numbers(index: In
         index.record(entry)
     pages = list(select_instances(index, Retrieval(level=Level.STUDY, study_uids=("1.2.3",))))
     assert [[each.sop_instance_uid for each in page] for page in pages] == [["1.2", "1.1"], ["1.4", "1.3"], ["1.5"]]
-    assert pages[0][0] == Selected(MAMMOGRAM, "1.2", EXPLICIT, ANY, 1000)
+    assert pages[0][0] == Selected(MAMMOGRAM, "1.2", EXPLICIT, ANY, 1000, ANY)
 
 
 def test_a_series_that_turns_up_in_two_studies_is_selected_in_the_one_named(index: Index) -> None:

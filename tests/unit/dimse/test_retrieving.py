@@ -17,7 +17,7 @@ from dicom_node.index.retrieve import Selected
 from tests.raw_peer import IMPLICIT, command_set
 from tests.retrieving import STUDY_ROOT_MOVE, counts
 
-FOUND = [Selected("1.2.840.10008.5.1.4.1.1.2", f"1.2.{number}", IMPLICIT, "", 10) for number in range(70_000)]
+FOUND = [Selected("1.2.840.10008.5.1.4.1.1.2", f"1.2.{number}", IMPLICIT, "", 10, "1.2") for number in range(70_000)]
 
 
 class Way:
