@@ -554,7 +554,7 @@ def test_a_caller_that_wants_tls_is_not_called_without(node: Facility, unit: Uni
     node.reach(unit.port, tls=True)
     node.reporter.run()
     assert unit.reports == []
-    assert node.requests()[0].last_error == "units.prone1: there is no TLS here"
+    assert "[node.tls] is not in the configuration" in node.requests()[0].last_error
 
 
 def test_a_caller_is_found_by_its_name_and_else_by_its_address() -> None:

@@ -104,7 +104,8 @@ class Facility:
 
 @pytest.fixture(scope="module")
 def reception(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    folder = tmp_path_factory.mktemp("facility")
+    folder = tmp_path_factory.mktemp("facility") / "node"  # what is written beside it is seen
+    folder.mkdir()
     with opened_site(write_site(folder, more='[node.limits]\nwaiting = "0.1 s"')) as stores:
         places = Places.alone(capacity_of(stores.site.settings))
         port = open_port(("127.0.0.1", 0))
@@ -131,7 +132,7 @@ def facility(reception: tuple[Path, int], logs_as_they_were: None) -> Iterator[F
 
 def _outside(folder: Path) -> list[str]:
     """What is beside the folders in which the archive and the index keep their files."""
-    own = re.compile(r"data/(objects|spool)/|data/node\.db")
+    own = re.compile(r"data/(audit|objects|spool)/|data/node\.db")
     return [name for name in files_under(folder.parent) if not own.match(name.partition("/")[2])]
 
 

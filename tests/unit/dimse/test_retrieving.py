@@ -10,10 +10,11 @@ from dicom_node.dicom.keys import Level
 from dicom_node.dicom.retrieve import Retrieval
 from dicom_node.dimse import pdu
 from dicom_node.dimse.pdu import Command
-from dicom_node.dimse.retrieve import Request, Responses, Retrieving
+from dicom_node.dimse.retrieve import Request, Responses, Retrieving, TransferRecord
 from dicom_node.dimse.serving import AcceptedContext
 from dicom_node.dimse.sub_operations import Counts, Tally
 from dicom_node.index.retrieve import Selected
+from dicom_node.services.audit import AssociationAudit, NoTrail
 from tests.raw_peer import IMPLICIT, command_set
 from tests.retrieving import STUDY_ROOT_MOVE, counts
 
@@ -51,8 +52,9 @@ def retrieving(way: Way, *, during: Callable[[Retrieving], None] = lambda _: Non
         during(answers)
         return Request(Retrieval(level=Level.STUDY, study_uids=("1.2",)), way, "")
 
+    record = TransferRecord(AssociationAudit(NoTrail(), {}), "PACS2")
     responses = Responses(request, AcceptedContext(STUDY_ROOT_MOVE, IMPLICIT), 1, 0)
-    answers = Retrieving(read, lambda _retrieval: iter([FOUND]), responses, structlog.get_logger())
+    answers = Retrieving(read, lambda _retrieval: iter([FOUND]), responses, structlog.get_logger(), record)
     return answers
 
 
