@@ -109,7 +109,10 @@ def connect(host: str, port: int, patience: float) -> Line:
     Raises OSError.
     """
     deadline = time.monotonic() + patience
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # an empty part, or one that is too long
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
     for number, (family, kind, protocol, _, address) in enumerate(found, start=1):
         connection = socket.socket(family, kind, protocol)
         try:

@@ -389,6 +389,12 @@ def test_a_context_that_was_refused_is_named_when_it_is_asked_for() -> None:
         association.abort()
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+def test_what_can_be_no_name_of_a_host_is_told(host: str) -> None:
+    with pytest.raises(PeerUnavailableError, match="no name of a host"):
+        call((host, 104), calling_ae="A", called_ae="B", contexts=[Proposed(MAMMOGRAM, (EXPLICIT,))], patience=SHORT)
+
+
 def test_nobody_there_is_told_at_once() -> None:
     with pytest.raises(PeerUnavailableError, match="nobody listens there"):
         calling(free_port())
