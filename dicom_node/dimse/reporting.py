@@ -103,6 +103,8 @@ class Reporter:
         try:
             with self._call(destination, looked[0][0].sender) as calling:
                 self._calling = calling
+                if self._stopping.is_set():
+                    calling.abort()  # it was still being called when the node's end was said
                 context_id = calling.context(SOP_CLASS_UID)
                 encoding = encoding_of(calling.accepted[context_id].transfer_syntax_uid)
                 for held, report in looked:

@@ -15,6 +15,7 @@ from pynetdicom import AE, evt
 from structlog.testing import capture_logs
 
 from dicom_node import logs
+from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Destination
 from dicom_node.dimse.reporting import destination_of
 from dicom_node.errors import DatabaseError, StorageUnavailableError
@@ -546,6 +547,24 @@ def test_what_is_being_reported_when_the_node_stops_is_left_to_the_next_start(tm
         with raw_server(talk) as port:
             node.reach(port)
             node.reporter.run()
+        assert (node.is_free(), node.requests()[0].attempts) == (True, 0)
+
+
+def test_a_caller_that_is_being_called_when_the_node_stops_gets_the_report_later(tmp_path: Path) -> None:
+    with facility(tmp_path) as node:
+        asked: list[bytes] = []
+
+        def talk(connection: socket.socket) -> None:
+            connection.recv(4096)
+            node.reporter.stop()
+            connection.sendall(acceptance())
+            asked.append(connection.recv(6))
+
+        left(node, *stored(node))
+        with raw_server(talk) as port:
+            node.reach(port)
+            node.reporter.run()
+        assert asked[0][:1] != bytes([pdu.DATA_TF])
         assert (node.is_free(), node.requests()[0].attempts) == (True, 0)
 
 
