@@ -160,6 +160,8 @@ class AuditTrail:
         self._waiting.set()
         if self._flusher is not None:
             self._flusher.join()
+            with contextlib.suppress(NodeError):  # what came while it was at its last flush
+                self.flush()
         with self._mutex:
             self._release()
 
@@ -171,10 +173,12 @@ class AuditTrail:
         names = self._segments()
         later = [number for number, name in enumerate(names) if _first_of(name) <= first]
         for name in names[later[-1] if later else 0 :]:
-            for line in self._lines(name):
-                record = _decoded(line)
-                if record is not None and record.seq >= first:
-                    yield record
+            lines = self._lines(name)
+            # Backwards, as it is the last few of many that are mostly wanted, and wanted every few seconds.
+            begin = len(lines) if _first_of(name) < first else 0
+            while begin and ((record := _decoded(lines[begin - 1])) is None or record.seq >= first):
+                begin -= 1
+            yield from filter(None, map(_decoded, lines[begin:]))
 
     def read_back(self) -> Iterator[AuditRecord]:
         """Yield the lines, newest first; otherwise as ``read``."""

@@ -247,3 +247,35 @@ def test_closing_makes_durable_what_waits(tmp_path: Path, monkeypatch: pytest.Mo
     with LocalArchive.create(tmp_path / "var", min_free_bytes=0) as archive:
         write(archive.audit, 1)
     assert flushed
+
+
+def test_closing_makes_durable_what_came_during_the_last_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushing, goes_on, flushed = threading.Event(), threading.Event(), []
+
+    def flush(_volume: Volume, _fd: int) -> None:
+        flushing.set()
+        assert goes_on.wait(20)
+        flushed.append(1)
+
+    monkeypatch.setattr(audit, "FLUSH_AFTER", 0.0)
+    with LocalArchive.create(tmp_path / "var", min_free_bytes=0) as archive:
+        monkeypatch.setattr(Volume, "flush_data", flush)
+        write(archive.audit, 1)
+        assert flushing.wait(20)
+        write(archive.audit, 1)
+        closing = threading.Thread(target=archive.audit.close)
+        closing.start()
+        wait_until(archive.audit._closed.is_set)
+        goes_on.set()
+        closing.join()
+        assert len(flushed) == 2
+
+
+def test_the_last_lines_are_read_without_those_before_them(trail: AuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(trail, 100)
+    looked_at: list[bytes] = []
+    decoded = audit._decoded
+    monkeypatch.setattr(audit, "_decoded", lambda line: looked_at.append(line) or decoded(line))
+    assert [each.seq for each in trail.read(98)] == [98, 99, 100]
+    assert [*trail.read(101)] == []
+    assert len(looked_at) < 10
