@@ -187,6 +187,8 @@ class Node:
         self._tell(listening=False)
         self._front.stop(grace, self._hurry)
         self._reporter.stop()
+        if self._forwarder is not None:
+            self._forwarder.stop()
         self._clockwork.stop()
         audit.node_stopped(self._stores.archive.audit)
         with contextlib.suppress(NodeError):  # the next look is at the next start

@@ -10,11 +10,12 @@ import contextlib
 import os
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 
 from dicom_node.archive.audit import AuditRecord, AuditTrail, Head
 from dicom_node.dicom.audit_message import SUCCESS, AuditSource, encode, messages_of
@@ -71,7 +72,7 @@ def queue(trail: AuditTrail) -> Queue:
 
 
 class Forwarder:
-    """Sends what was appended since the last time. One at a time."""
+    """Sends what was appended since the last time. One at a time; ``stop`` is called by any thread."""
 
     def __init__(
         self,
@@ -88,6 +89,8 @@ class Forwarder:
         self._clock = clock
         self._failures = 0
         self._due = 0.0
+        self._stopping = threading.Event()
+        self._connection: socket.socket | None = None
 
     def run(self) -> int:
         """Send what waits, unless a failure was a moment ago; return how many lines were taken."""
@@ -96,22 +99,39 @@ class Forwarder:
         sent = 0
         try:
             end = self._trail.settle()  # what a power cut could still take must not be known elsewhere
-            last = self._trail.forwarded()
+            waiting = takewhile(lambda each: each.seq <= end.seq, self._trail.read(self._trail.forwarded().seq + 1))
             for _ in range(BATCHES):
-                batch = [record for record in islice(self._trail.read(last.seq + 1), BATCH) if record.seq <= end.seq]
-                if not batch:
+                batch = [*islice(waiting, BATCH)]
+                if not batch or self._stopping.is_set():
                     break
-                deliver(self._repository, frames(batch, self._source))
-                last = Head(batch[-1].seq, batch[-1].sha256)
-                self._trail.set_forwarded(last)
+                self._deliver(batch)
+                self._trail.set_forwarded(Head(batch[-1].seq, batch[-1].sha256))
                 sent += len(batch)
         except (OSError, NodeError) as error:
-            self._failed(error)
+            if not self._stopping.is_set():
+                self._failed(error)
         else:
             if self._failures:
                 log.info("audit.forwarded_again", count=sent)
             self._failures, self._due = 0, 0.0
         return sent
+
+    def stop(self) -> None:
+        """End what is under way, also where the repository keeps it waiting: the next start sends it again."""
+        self._stopping.set()
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _deliver(self, batch: Iterable[AuditRecord]) -> None:
+        """Send over a connection of its own. Raises OSError; OperatorError for a file that cannot be used."""
+        repository = self._repository
+        context, data = _context(repository), frames(batch, self._source)
+        with socket.create_connection((repository.host, repository.port), PATIENCE) as self._connection:
+            if self._stopping.is_set():
+                raise ConnectionAbortedError("the node stops")
+            deliver(self._connection, context, repository.host, data)
 
     def _failed(self, error: Exception) -> None:
         pause = min(FIRST_PAUSE * 2.0**self._failures, LONGEST_PAUSE)
@@ -135,37 +155,35 @@ def frames(records: Iterable[AuditRecord], source: AuditSource) -> bytes:
     return b"".join(parts)
 
 
-def deliver(repository: Repository, data: bytes) -> None:
-    """Send to the repository and wait until it has read everything.
+def deliver(connection: socket.socket, context: ssl.SSLContext, host: str, data: bytes) -> None:
+    """Send over a fresh connection and wait until the repository has read everything.
 
-    Raises OSError, ssl.SSLError among them, and OperatorError when a file of the configuration cannot be used.
+    Raises OSError, ssl.SSLError among them.
     """
-    context = _context(repository)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname=repository.host)
-    with socket.create_connection((repository.host, repository.port), PATIENCE) as connection:
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=host)
 
-        def do(step: Callable[[], object]) -> object:
-            while True:
-                try:
-                    return step()
-                except ssl.SSLWantReadError:
-                    connection.sendall(outgoing.read())
-                    if piece := connection.recv(_PIECE):
-                        incoming.write(piece)
-                    else:
-                        incoming.write_eof()
+    def do(step: Callable[[], object]) -> object:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                if piece := connection.recv(_PIECE):
+                    incoming.write(piece)
+                else:
+                    incoming.write_eof()
 
-        do(tls.do_handshake)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[tls.write(rest) :]
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.unwrap()  # says that nothing more comes; it takes any alert for the answer, so the answer is read below
-        connection.sendall(outgoing.read())
-        with contextlib.suppress(ssl.SSLZeroReturnError):  # the repository's own close_notify
-            while True:
-                do(lambda: tls.read(_PIECE))
+    do(tls.do_handshake)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[tls.write(rest) :]
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()  # says that nothing more comes; it takes any alert for the answer, so the answer is read below
+    connection.sendall(outgoing.read())
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # the repository's own close_notify
+        while True:
+            do(lambda: tls.read(_PIECE))
 
 
 def _context(repository: Repository) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
@@ -191,6 +192,23 @@ def test_a_long_queue_is_sent_in_several_connections(
     write(archive, 10)
     assert [sender.run(), sender.run(), sender.run()] == [6, 4, 0]
     assert numbers(server.messages) == list(range(1, 11))
+
+
+def test_a_repository_that_says_nothing_holds_up_no_stop(
+    archive: LocalArchive, tmp_path: Path, authority: trustme.CA
+) -> None:
+    write(archive, 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = Sender(archive, tmp_path, authority, int(server.getsockname()[1]))
+        run = threading.Thread(target=sender.run)
+        run.start()
+        connection, _ = server.accept()
+        with connection, capture_logs() as logs:
+            assert connection.recv(1)  # the handshake begins
+            sender.forwarder.stop()
+            run.join(10)
+            assert not run.is_alive()
+    assert (queue(archive.audit).waiting, sender.run(), logs) == (1, 0, [])
 
 
 def test_a_note_that_cannot_be_read_is_told_and_nothing_is_sent(
