@@ -188,8 +188,10 @@ class Retrieving:
         self._tally.expect(len(selected))
         self._record.begin(selected)
         self._told = self._tally.counts
+        inside = False
         for units in request.way.send(selected, self._tally, lambda: self._cancelled):
-            yield self._pending(request.way) + units
+            yield units if inside else self._pending(request.way) + units
+            inside = request.way.is_inside_message
         counts = self._tally.counts
         if self._cancelled and (counts.remaining or not selected):
             self._final = status.CANCELLED
@@ -201,13 +203,10 @@ class Retrieving:
                 self._write, self._details = self._log.warning, {"reason": reason}
 
     def _pending(self, way: Way) -> bytes:
-        """Return a pending response when there is news, or nothing was told for long; else b"".
-
-        News always comes between two messages: what a way yields then begins the next one.
-        """
+        """Return a pending response when there is news, or nothing was told for long; else b""."""
         now, counts = time.monotonic(), self._tally.counts
         has_news = counts != self._told and counts.remaining
-        is_silent = now - self._told_at > KEPT_UP and not way.waits and not way.is_inside_message
+        is_silent = now - self._told_at > KEPT_UP and not way.waits
         if not has_news and not is_silent:
             return b""
         self._told, self._told_at = counts, now

@@ -8,7 +8,7 @@ import structlog
 
 from dicom_node.dicom.keys import Level
 from dicom_node.dicom.retrieve import Retrieval
-from dicom_node.dimse import pdu
+from dicom_node.dimse import pdu, retrieve
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.retrieve import Request, Responses, Retrieving, TransferRecord
 from dicom_node.dimse.serving import AcceptedContext
@@ -72,6 +72,25 @@ def test_counts_beyond_what_an_element_holds_are_told_as_the_highest() -> None:
     pending, final = commands(retrieving(Way()))
     assert (pending.status, counts(pending)) == (0xFF00, (0xFFFF, 1, 0, 0))
     assert (final.status, counts(final)) == (0, (None, 0xFFFF, 0, 0))
+
+
+class InPieces(Way):
+    """Sends one instance in three pieces, whose receiver answers before the last of them has left."""
+
+    def send(self, selected: Sequence[Selected], tally: Tally, is_cancelled: Callable[[], bool]) -> Iterator[bytes]:
+        for number in range(3):
+            self.is_inside_message = number < 2
+            yield b"%d" % number
+
+
+def test_no_pending_response_is_put_between_the_pieces_of_an_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieve, "KEPT_UP", -1.0)
+    answers = retrieving(InPieces())
+    said = [answers.next() for _ in range(4)]
+    assert said[1] is not None
+    assert said[1].endswith(b"0")
+    assert len(said[1]) > 1
+    assert said[2:] == [b"1", b"2"]
 
 
 def test_what_was_given_up_while_it_was_being_read_sends_nothing() -> None:
