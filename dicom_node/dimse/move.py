@@ -145,7 +145,11 @@ class OtherAssociations:
         if not self._places.acquire(blocking=False):
             raise BusyError("as many transfers are under way as there may be")
         name = f"MoveThread-{self._destination.name}"
-        threading.Thread(target=self._run, args=(selected, tally), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(selected, tally), name=name, daemon=True).start()
+        except RuntimeError:  # the system gives no thread
+            self._places.release()
+            raise BusyError("the system has no room for another transfer") from None
         while tally.counts.remaining:
             told = tally.counts
             yield b""

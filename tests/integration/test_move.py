@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
+from dicom_node.dimse import move as dimse_move
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import Patience
@@ -332,6 +334,27 @@ def test_a_cancel_is_answered_while_the_destination_does_not_even_associate(hold
         got = converse(peer, request(number=8))
         assert (got.final.status, counts(got.final)) == (0xA702, (None, 0, 0, 0))
         assert got.final.text(0x0902) == "as many transfers are under way as there may be"
+
+
+def test_a_transfer_for_which_the_system_has_no_thread_keeps_no_place(
+    holdings: Holdings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holdings.keep(b"1")
+
+    def no_thread(**_: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    with (
+        taking(lambda _: 0) as taker,
+        retrieving.serving(holdings.service(), destinations=to(taker.port), places=1) as node,
+        peer_of(node.port) as peer,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(dimse_move, "threading", SimpleNamespace(Thread=no_thread, Lock=threading.Lock))
+            got = converse(peer, request())
+            assert (got.final.status, counts(got.final)) == (0xA702, (None, 0, 0, 0))
+        got = converse(peer, request(number=8))
+        assert (got.final.status, counts(got.final)) == (0, (None, 1, 0, 0))
 
 
 @pytest.mark.parametrize("words", [raw_peer.RELEASE, pdu.abort(0), b""])
