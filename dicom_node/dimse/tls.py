@@ -78,9 +78,9 @@ class SecureSocket(ssl.SSLSocket):
             return super().send(data, flags)
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Receive as ``ssl.SSLSocket``."""
+        """Receive as ``ssl.SSLSocket``; 0 once it was shut down: what still comes is nothing but ciphertext."""
         with self._turn:
-            return super().recv_into(buffer, nbytes, flags)
+            return 0 if self.is_over else super().recv_into(buffer, nbytes, flags)
 
     def shutdown(self, how: int) -> None:
         """Announce the end as far as that takes no waiting, then shut the connection down."""

@@ -638,3 +638,4 @@ def test_nothing_leaves_in_the_clear_after_the_end_was_announced(authority: Auth
         connection.shutdown(socket.SHUT_WR)
         with pytest.raises(BrokenPipeError):
             connection.send(b"in the clear")
+        assert connection.recv_into(bytearray(16)) == 0
