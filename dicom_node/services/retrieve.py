@@ -10,7 +10,7 @@ from dicom_node.archive.files import reason
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.dicom.retrieve import Retrieval
-from dicom_node.errors import ObjectDamagedError, UnreadableInstanceError
+from dicom_node.errors import ObjectDamagedError, StorageUnavailableError, UnreadableInstanceError
 from dicom_node.index.engine import Index
 from dicom_node.index.retrieve import Selected, select_instances
 from dicom_node.logs import get_logger
@@ -50,6 +50,9 @@ class RetrieveService:
                 yield from _checked(file, selected)
         except ObjectDamagedError as error:
             log.error("object.damaged", digest=selected.digest, sop_uid=selected.sop_instance_uid, reason=str(error))
+            raise
+        except StorageUnavailableError as error:
+            log.error("object.unreadable", digest=selected.digest, sop_uid=selected.sop_instance_uid, reason=str(error))
             raise
 
 

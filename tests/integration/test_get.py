@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from dicom_node.archive.store import LocalArchive
 from dicom_node.dimse import pdu
-from dicom_node.errors import DatabaseError
+from dicom_node.errors import DatabaseError, StorageUnavailableError
 from dicom_node.index.engine import Index
 from dicom_node.index.retrieve import Selected
 from tests import raw_peer, retrieving
@@ -296,3 +298,18 @@ def test_a_list_of_failures_is_cut_to_what_explicit_vr_can_hold() -> None:
     assert listed == uids[: len(listed)]
     assert 1000 < len(listed) < 1200
     assert len(data) <= 8 + 65534
+
+
+def test_an_object_that_cannot_be_opened_is_told_in_the_log(
+    holdings: Holdings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = holdings.keep(b"1")
+
+    def refuses(*_: Any) -> Any:
+        raise StorageUnavailableError("cannot open it: too many open files")
+
+    monkeypatch.setattr(LocalArchive, "open_object", refuses)
+    selected = Selected(MAMMOGRAM, kept.uid, EXPLICIT, kept.digest, 1, "1.2.3")
+    with capture_logs() as logs, pytest.raises(StorageUnavailableError):
+        [*holdings.service().read(selected)]
+    assert [(each["event"], each["digest"]) for each in logs] == [("object.unreadable", kept.digest)]
