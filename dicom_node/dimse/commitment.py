@@ -36,11 +36,6 @@ PAUSE = 1.0
 Many peers close the association as soon as they have the response, and a report would meet them in the middle of it."""
 
 
-def is_taken(report_status: int) -> bool:
-    """Tell whether a status of an N-EVENT-REPORT-RSP is success or a warning (PS3.7 annex C)."""
-    return report_status in (0x0000, 0x0001, 0x0107, 0x0116) or report_status & 0xF000 == 0xB000
-
-
 class CommitmentScp:
     """Serves the N-ACTION requests of one association."""
 
@@ -136,7 +131,7 @@ class Committing:
             return False
         self._ended, self._sent = True, None
         try:
-            if is_taken(command.status):
+            if status.is_taken(command.status):
                 self._commitments.reported(held, report)
             else:
                 self._commitments.not_reported(held, f"it answered the report with status {command.status:04X}")

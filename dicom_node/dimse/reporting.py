@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from dicom_node.dicom.commitment import Report, write_report
 from dicom_node.dicom.identifiers import encoding_of
+from dicom_node.dimse import status
 from dicom_node.dimse.access import Destination
 from dicom_node.dimse.calling import Calling, Patience, Proposed, call
-from dicom_node.dimse.commitment import SOP_CLASS_UID, SOP_INSTANCE_UID, is_taken
+from dicom_node.dimse.commitment import SOP_CLASS_UID, SOP_INSTANCE_UID
 from dicom_node.dimse.contexts import MESSAGE_SYNTAXES
 from dicom_node.errors import DatabaseError, NodeError
 from dicom_node.index.commitments import Held, Sender
@@ -108,7 +109,7 @@ class Reporter:
                 context_id = calling.context(SOP_CLASS_UID)
                 encoding = encoding_of(calling.accepted[context_id].transfer_syntax_uid)
                 for held, report in looked:
-                    status = calling.event_report(
+                    answer = calling.event_report(
                         context_id,
                         sop_class_uid=SOP_CLASS_UID,
                         sop_instance_uid=SOP_INSTANCE_UID,
@@ -116,10 +117,10 @@ class Reporter:
                         data=write_report(report, encoding, retrieve_ae=held.sender.called_ae),
                     )
                     told += 1
-                    if is_taken(status):
+                    if status.is_taken(answer):
                         self._commitments.reported(held, report)
                     else:
-                        why = f"{destination.name} answered the report with status {status:04X}"
+                        why = f"{destination.name} answered the report with status {answer:04X}"
                         self._commitments.not_reported(held, why)
         except DatabaseError:
             raise  # the leases run out, and what was told is told once more

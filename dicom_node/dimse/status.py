@@ -95,8 +95,8 @@ def of_sub_operations(*, completed: int, failed: int, warned: int, reason: str) 
     return Status(0xB000 if completed or warned else 0xA702, reason[:64])
 
 
-def is_stored(code: int) -> bool:
-    """Tell whether the status of a C-STORE says that the instance is kept, with a warning perhaps (PS3.4 B.2.3)."""
+def is_taken(code: int) -> bool:
+    """Tell whether a status says that an instance (PS3.4 B.2.3) or a report is kept, with a warning perhaps."""
     return code == SUCCESS.code or is_warning(code)
 
 

@@ -62,7 +62,7 @@ class Tally:
 
     def hear(self, selected: Selected, code: int) -> None:
         """Count an instance by the status of its C-STORE response."""
-        if not status.is_stored(code):
+        if not status.is_taken(code):
             self.fail(selected, f"the receiver refused an instance with {code:04X}")
             return
         warning = status.is_warning(code)
