@@ -61,8 +61,7 @@ class SameAssociation:
             if context.gives
         }
         self._priority = command.number(_PRIORITY) or 0
-        # All fragments but the last are of even length (PS3.8 annex E.1).
-        self._maximum_length = maximum_length & ~1
+        self._maximum_length = maximum_length
         self._read = read
         # The request's own number is in use until its final response.
         following = range(command.message_id + 1, command.message_id + 0xFFFF)

@@ -313,8 +313,12 @@ def _fits(uid: str) -> bool:
 
 
 def data_units(context_id: int, data: bytes, *, is_command: bool, maximum_length: int, last: bool = True) -> bytes:
-    """Wrap ``data`` as P-DATA-TF units no longer than ``maximum_length`` bytes (0: no limit)."""
-    room = maximum_length - PDV_HEADER_LENGTH if maximum_length > PDV_HEADER_LENGTH else max(len(data), 1)
+    """Wrap ``data`` as P-DATA-TF units no longer than ``maximum_length`` bytes (0: no limit).
+
+    All fragments but the last are of even length (PS3.8 annex E.1).
+    """
+    room = max(maximum_length - PDV_HEADER_LENGTH, 0)
+    room = room & ~1 or room or max(len(data), 1)
     pieces = [data[at : at + room] for at in range(0, len(data), room)] or [b""]
     units = []
     for number, piece in enumerate(pieces, start=1):

@@ -141,6 +141,19 @@ def test_wrapped_data_comes_out_again_within_the_peers_limit(data: bytes, maximu
     assert cut(stream, [], maximum=maximum or 1 << 20) == [(7, False, data)]
 
 
+@pytest.mark.parametrize("maximum", [8, 9, 15, 16])
+def test_all_fragments_but_the_last_are_of_even_length(maximum: int) -> None:
+    units = pdu.data_units(1, bytes(33), is_command=True, maximum_length=maximum)
+    sizes = []
+    while units:
+        length = int.from_bytes(units[2:6], "big")
+        assert length <= maximum
+        sizes.append(length - 6)
+        units = units[6 + length :]
+    assert sum(sizes) == 33
+    assert not any(size % 2 for size in sizes[:-1])
+
+
 def test_what_arrives_together_of_one_data_set_is_one_fragment() -> None:
     stream = raw_peer.message(1, COMMAND, DATA, size=500) + raw_peer.message(3, COMMAND, DATA[:10])
     fragments = [event for event in pdu.UnitParser(1 << 16).feed(memoryview(stream)) if isinstance(event, pdu.Fragment)]
