@@ -30,6 +30,9 @@ SOP_CLASS_UID, SOP_INSTANCE_UID = str(StorageCommitmentPushModel), str(StorageCo
 REQUEST_COMMITMENT = 1
 """The one Action Type ID (PS3.4 J.3.2)."""
 
+MOST_WAITING = 50_000
+"""Instances named on one association whose reports are still to come; they are held in memory."""
+
 PAUSE = 1.0
 """Seconds between the response and the first word about the report, and between two looks for late instances.
 
@@ -55,20 +58,25 @@ class CommitmentScp:
         self._commitments = commitments
         self._pause = pause
         self._message_ids = itertools.cycle(range(1, 0x10000))  # of the requests that we make
+        self._unreported: list[Committing] = []
 
     def begin(self, command: Command, context_id: int, data_set: bytes) -> "Committing":
         """Begin to answer an N-ACTION-RQ. Raises ProtocolError when the context is none of storage commitment."""
         context = self._contexts.get(context_id)
         if context is None or context.sop_class_uid != SOP_CLASS_UID:
             raise ProtocolError("an N-ACTION arrived in a presentation context of something else")
-        return Committing(
+        self._unreported = [each for each in self._unreported if each.instances]
+        committing = Committing(
             _Messages(command, context_id, context.transfer_syntax_uid, self._link),
             data_set,
             message_id=next(self._message_ids),
             commitments=self._commitments,
             pause=self._pause,
             log=self._log,
+            is_room=sum(each.instances for each in self._unreported) < MOST_WAITING,
         )
+        self._unreported.append(committing)
+        return committing
 
 
 class Committing:
@@ -83,8 +91,13 @@ class Committing:
         commitments: Commitments,
         pause: float,
         log: Any,
+        is_room: bool,
     ) -> None:
-        """Answer what ``data_set`` asks; ``message_id`` is that of the report."""
+        """Answer what ``data_set`` asks; ``message_id`` is that of the report.
+
+        ``is_room`` tells that the association may be owed one more.
+        """
+        self._is_room = is_room
         self._messages = messages
         self._data_set = data_set
         self._message_id = message_id
@@ -96,6 +109,12 @@ class Committing:
         self._rests_until = 0.0
         self._ended = False
         self._work = self._steps()
+
+    @property
+    def instances(self) -> int:
+        """Number of instances whose report is owed; 0 when it is not, any more."""
+        held = self._held
+        return 0 if held is None or self._ended else len(held.requested)
 
     @property
     def waits(self) -> bool:
@@ -188,7 +207,7 @@ class Committing:
 
     def _accept(self) -> Status:
         messages = self._messages
-        refusal = messages.refusal()
+        refusal = messages.refusal() or (None if self._is_room else status.TOO_MANY_WAIT)
         if refusal is not None:
             return refusal
         try:

@@ -25,6 +25,7 @@ NO_SUCH_SOP_CLASS = Status(0x0118, "only the Storage Commitment Push Model has a
 NO_SUCH_SOP_INSTANCE = Status(0x0112, "the one instance with actions is 1.2.840.10008.1.20.1.1")
 INVALID_SOP_INSTANCE = Status(0x0117, "Requested SOP Instance UID is missing or no UID")
 NO_SUCH_ACTION = Status(0x0123, "the one action is type 1, request storage commitment")
+TOO_MANY_WAIT = Status(0x0213, "too many instances wait for their report on this association")
 
 _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.PermissionDeniedError, 0x0124),

@@ -15,6 +15,7 @@ from pynetdicom import AE, evt
 from structlog.testing import capture_logs
 
 from dicom_node import logs
+from dicom_node.dimse import commitment as dimse_commitment
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Destination
 from dicom_node.dimse.reporting import destination_of
@@ -218,6 +219,22 @@ def test_a_wrong_request_is_answered_and_the_association_goes_on(node: Facility)
             assert 0 < len(answer.text(0x0902)) <= 64
         assert peer.release()[0] == 6
     assert node.requests() == []
+
+
+def test_more_than_the_node_holds_for_one_association_is_refused_until_it_has_reported(
+    node: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dimse_commitment, "MOST_WAITING", 2)
+    images = stored(node, 2)
+    with sender(node.port) as peer:
+        ask(peer, "2.25.9", *images)
+        peer.send(action(information("2.25.10", [(MAMMOGRAM, "2.25.1")])))
+        answer, _ = peer.read_response()
+        assert (answer.field, answer.status) == (0x8130, 0x0213)
+        assert "too many instances" in answer.text(0x0902)
+        assert told(peer)[0] == 1
+        ask(peer, "2.25.10", *images)
+        assert peer.release()[0] == 6
 
 
 def test_a_request_that_cannot_be_kept_is_not_acknowledged(node: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
