@@ -66,7 +66,7 @@ class LimitsTable(ConfigTable):
     max_connections_per_address: Whole = Field(default=64, ge=1, le=900)
     """TCP connections at a time from one address."""
     max_matches: Whole = Field(default=10_000, ge=1)
-    """Answers to one query; more end it with 0xB001."""
+    """Answers to one query; more end it with 0xA700."""
 
 
 class NodeTable(ConfigTable):
