@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "import": ("archive:import_", "take existing DICOM files in"),
     "verify": ("archive:verify", "read stored objects again and compare them with the index"),
     "rebuild": ("archive:rebuild", "make the index anew from the stored files"),
+    "conformance": ("conformance:conformance", "write the DICOM conformance statement"),
     "check-config": ("config:check_config", "check a configuration file and tell every problem"),
     "demo": ("demo:demo", "show months of a facility in seconds, on a node of its own"),
     "completion": ("completion:completion", "write the script that completes commands in a shell"),
