@@ -15,7 +15,7 @@ _FAILURES = {
     FailureReason.NO_SUCH_OBJECT_INSTANCE: "the node does not hold it, or its file is gone",
     FailureReason.CLASS_INSTANCE_CONFLICT: "it is held under another SOP class",
     FailureReason.SOP_CLASS_NOT_SUPPORTED: "it is not held, and its SOP class is none that the node stores",
-    FailureReason.DUPLICATE_TRANSACTION_UID: "another request of this Transaction UID, for other instances, waits for its report",
+    FailureReason.DUPLICATE_TRANSACTION_UID: "another request of this Transaction UID waits for its report",
     FailureReason.RESOURCE_LIMITATION: "the archive cannot be read now",
 }
 
