@@ -5,17 +5,20 @@ from datetime import timedelta
 from dicom_node.cli.conformance_text import Facts, table
 from dicom_node.dicom.commitment import LARGEST, FailureReason
 from dicom_node.dimse.commitment import PAUSE, SOP_INSTANCE_UID
+from dicom_node.dimse.move import MOST_BREAKS
 from dicom_node.dimse.proposing import MOST_CONTEXTS
-from dicom_node.dimse.retrieve import KEPT_UP
+from dicom_node.dimse.retrieve import KEPT_UP, LONGEST_LIST
 from dicom_node.index.commitments import FIRST_RETRY, LAST_RETRY
-from dicom_node.services.commitment import GIVE_UP, GRACE, KEPT
+from dicom_node.services.commitment import FRESH, GIVE_UP, GRACE, KEPT
 
 _FAILURES = {
     FailureReason.PROCESSING_FAILURE: "its stored bytes are no longer those that came",
     FailureReason.NO_SUCH_OBJECT_INSTANCE: "the node does not hold it, or its file is gone",
     FailureReason.CLASS_INSTANCE_CONFLICT: "it is held under another SOP class",
     FailureReason.SOP_CLASS_NOT_SUPPORTED: "it is not held, and its SOP class is none that the node stores",
-    FailureReason.DUPLICATE_TRANSACTION_UID: "another request of this Transaction UID waits for its report",
+    FailureReason.DUPLICATE_TRANSACTION_UID: (
+        "another request of the same caller with this Transaction UID waits for its report"
+    ),
     FailureReason.RESOURCE_LIMITATION: "the archive cannot be read now",
 }
 
@@ -59,18 +62,29 @@ def _retrieval() -> list[str]:
                     ),
                 ),
                 ("Move Originator", "", "AE title and Message ID of the request"),
+                ("Priority", "that of the request", "that of the request"),
                 ("cancelled", "after the instance that is under way", "at once: the association is aborted"),
+                (
+                    "the receiver breaks off or falls silent",
+                    "the request ends with its association",
+                    (
+                        "the instance has failed, and another association is opened for the rest; after "
+                        f"{MOST_BREAKS + 1} such instances in a row all have failed"
+                    ),
+                ),
             ],
         ),
         (
             "An instance is sent as it is stored, in its own transfer syntax, or not at all: then it counts as "
-            "failed. Each file is read and compared with its digest before its first byte leaves; a damaged one is "
-            "not sent."
+            "failed. Each file is read and compared with its digest before its first byte leaves; a damaged one has "
+            "failed, and one that breaks while it is sent ends the association. Of an instance that came with several "
+            "contents the one that queries find is sent."
         ),
         (
-            "Pending responses with the numbers of sub-operations are sent after each instance, and at the latest "
-            f"every {KEPT_UP:g} s. The final response names the instances that failed in Failed SOP Instance UID "
-            "List (0008,0058)."
+            "A pending response with the numbers of sub-operations is sent when they have changed, and when nothing "
+            f"has for {KEPT_UP:g} s. The final response names the instances that failed in Failed SOP Instance UID "
+            f"List (0008,0058); with explicit VR it ends after {LONGEST_LIST:,} bytes. Numbers above 65,535 are told "
+            "as 65,535."
         ),
     ]
 
@@ -84,8 +98,9 @@ def _commitment() -> list[str]:
         ),
         (
             "The node commits to an instance when it holds it under the SOP class that the request names, and every "
-            "byte of it, read again for this, has the digest it had when it came. It commits without an end: it "
-            "deletes nothing. What it cannot commit to is named with a reason:"
+            "byte of it, read again for this, has the digest it had when it came; of several contents that came under "
+            f"one UID, each. What was read less than {_told(FRESH)} ago is not read again for a report that is "
+            "repeated. It commits without an end: it deletes nothing. What it cannot commit to is named with a reason:"
         ),
         table(
             ("Failure Reason (0008,1197)", "when"),

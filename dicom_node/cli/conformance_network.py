@@ -7,18 +7,21 @@ from dicom_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VER
 from dicom_node.dimse import status
 from dicom_node.dimse.calling import MAXIMUM_LENGTH
 from dicom_node.dimse.dialogue import LONGEST_UNIT
+from dicom_node.errors import BusyError, DrainingError
 
 Row = tuple[int, str]
 
 REJECTIONS = (
+    ((1, 1, 1), "no reason given: nothing that it proposes is known here, transfer syntax and all, and allowed to it"),
     ((1, 1, 7), "called AE title not recognized: the node has another"),
     (
         (1, 1, 3),
         "calling AE title not recognized: it is not listed, or not for this address, or not with this certificate",
     ),
     ((2, 2, 1), "the caller did not name itself by the username and passcode it is listed with"),
-    ((2, 3, 2), "too many associations at once"),
-    ((2, 3, 1), "the node is stopping"),
+    ((1, 2, 2), "protocol version not supported"),
+    ((2, 3, 2), "local limit exceeded: too many associations at once, of all, from its address or of its AE title"),
+    ((2, 3, 1), "temporary congestion: the node is stopping"),
 )
 """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
 
@@ -28,7 +31,10 @@ CONTEXT_RESULTS = (
     (4, "none of the transfer syntaxes is supported"),
 )
 
-C_STORE: tuple[Row, ...] = ((status.SUCCESS.code, "stored and indexed, or known already"),)
+C_STORE: tuple[Row, ...] = (
+    (status.SUCCESS.code, "stored and indexed, or known already"),
+    (status.of_store_error(DrainingError()).code, "the node is stopping, or the data set is longer than it takes"),
+)
 C_FIND: tuple[Row, ...] = (
     (0xFF00, "a match follows"),
     (0xFF01, "a match follows, and a key of the request is not supported"),
@@ -37,12 +43,13 @@ C_FIND: tuple[Row, ...] = (
 )
 C_GET_AND_C_MOVE: tuple[Row, ...] = (
     (status.PENDING.code, "sub-operations go on"),
-    (status.SUCCESS.code, "every instance was taken, without a warning"),
+    (status.SUCCESS.code, "every instance was taken, without a warning; or there was none"),
     (
         status.of_sub_operations(completed=1, failed=1, warned=0, reason="").code,
         "some instances failed or were taken with a warning",
     ),
     (status.of_sub_operations(completed=0, failed=1, warned=0, reason="").code, "every instance failed"),
+    (status.of_retrieve_error(BusyError()).code, "too many transfers are under way"),
     (status.CANCELLED.code, "the peer cancelled"),
 )
 N_ACTION: tuple[Row, ...] = (
@@ -78,10 +85,10 @@ def _associations(facts: Facts) -> list[str]:
                     f"{MAXIMUM_LENGTH:,} bytes",
                 ),
                 ("longest PDU it sends", "what the peer takes", f"what the peer takes, at most {LONGEST_UNIT:,} bytes"),
-                ("asynchronous operations window", "always 1/1", "not proposed"),
+                ("asynchronous operations window", "1/1, whatever is proposed", "not proposed"),
                 (
                     "SCP/SCU role selection",
-                    "for the storage SOP classes, to those that may `get`",
+                    "for the storage SOP classes: SCP for those that may `get`, SCU for those that may `store`",
                     "for storage commitment (SCP), and by `dicom-node get`",
                 ),
                 ("SOP class extended negotiation", "for C-FIND (N.5.2)", "not proposed"),
@@ -89,14 +96,14 @@ def _associations(facts: Facts) -> list[str]:
                     "user identity",
                     (
                         "username, with or without passcode, over TLS alone, where the configuration asks for it; "
-                        "other kinds are passed over"
+                        "else it is passed over"
                     ),
                     "not proposed",
                 ),
                 (
                     "associations at a time",
                     f"{facts.node.max_associations:,} (`node.max_associations`)",
-                    "as many for C-MOVE; one for reports of storage commitment",
+                    "one for each C-MOVE under way; one for reports of storage commitment",
                 ),
                 ("Implementation Class UID", IMPLEMENTATION_CLASS_UID, "the same"),
                 ("Implementation Version Name", f"`{IMPLEMENTATION_VERSION_NAME}`", "the same"),
@@ -106,6 +113,12 @@ def _associations(facts: Facts) -> list[str]:
         table(
             ("result", "source", "reason", "when"),
             [(*(str(number) for number in numbers), words) for numbers, words in REJECTIONS],
+        ),
+        (
+            "An association is aborted (A-ABORT, source 2) when the peer breaks the protocol, when it is idle for too "
+            "long, and when the node stops and nothing is under way. The connection is closed without a word when no "
+            "association is requested in time, when a PDU does not end or an answer is not taken in time, and when "
+            "there are too many connections."
         ),
         "The result of a presentation context:",
         table(("result", "meaning"), [(str(number), words) for number, words in CONTEXT_RESULTS]),

@@ -53,7 +53,9 @@ def overview(facts: Facts) -> list[str]:
         _private(facts),
         (
             "Table N.1.2: transfer syntaxes of storage. Of those proposed in a presentation context, the first in "
-            "this order is accepted."
+            "this order is accepted; a SOP class that is proposed again gets one that it does not have yet, where "
+            "there is one. Where the peer is SCP alone, for C-GET, its own order counts, but explicit VR before "
+            "implicit."
         ),
         table(("transfer syntax", "UID"), [(name_of(uid), uid) for uid in TRANSFER_SYNTAXES]),
         "### N.1.2 Other services",

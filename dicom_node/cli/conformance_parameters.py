@@ -1,14 +1,23 @@
 """What can be configured, in the conformance statement: local and remote parameters, timers and limits (N.6)."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from dicom_node.cli.conformance_text import DEFAULTS, Facts, meanings, table
+from dicom_node.dimse import reporting
 from dicom_node.dimse.dialogue import Patience
+from dicom_node.reception import patience_of
 from dicom_node.settings.devices import ConfigTable, IdentityTable, PeerTable
 from dicom_node.settings.model import LimitsTable, NodeTable, TlsTable
 from dicom_node.settings.schema import fields_of
 from dicom_node.settings.show import written
 
+_DEADLINES = {
+    "connect": "until the connection stands, and again until TLS does",
+    "answer": "until the association request, or the release, is answered",
+    "response": "until the next response",
+    "sending": "without progress while sending",
+}
 _ADDRESSED = ("ae_title", "host", "allow", "port", "address", "tls", "certificate", "username", "passcode_file")
 
 
@@ -23,12 +32,13 @@ def configuration(facts: Facts) -> list[str]:
         "### N.6.1 Local parameters",
         _values(NodeTable, facts.node, DEFAULTS.node, facts),
         "### N.6.2 Timers and limits",
-        "`[node.limits]`, by a clock that is not set. A deadline is not extended by a peer that drips.",
+        "`[node.limits]`, by the monotonic clock. A deadline is not extended by a peer that drips.",
         _values(LimitsTable, facts.node.limits, DEFAULTS.node.limits, facts),
-        "Deadlines of associations that the node opens, where nothing else is said:",
-        table(
-            ("deadline", "seconds"),
-            [(meaning, f"{getattr(Patience(), name):g}") for name, meaning in _patience().items()],
+        "Deadlines of associations that the node opens, in seconds:",
+        table(("deadline", "C-MOVE", "reports of storage commitment"), _deadlines(facts)),
+        (
+            "For C-MOVE, the last three are `association_request`, `idle` and `sending`. Commands wait as long as "
+            "their `-to` says."
         ),
         "### N.6.3 TLS",
         "`[node.tls]`; without it there is no port for TLS.",
@@ -62,13 +72,12 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def _patience() -> dict[str, str]:
-    return {
-        "connect": "until the connection stands, and again until TLS does",
-        "answer": "until the association request, or the release, is answered",
-        "response": "until the next response",
-        "sending": "without progress while sending",
-    }
+def _deadlines(facts: Facts) -> list[tuple[str, str, str]]:
+    of_moves, of_reports = patience_of(facts.node.limits), reporting.PATIENCE
+    return [
+        (_DEADLINES[each.name], f"{getattr(of_moves, each.name):g}", f"{getattr(of_reports, each.name):g}")
+        for each in dataclasses.fields(Patience)
+    ]
 
 
 def _tls(facts: Facts) -> str:

@@ -25,6 +25,9 @@ _MEANINGS = {
 }
 """Of the bytes of the application information (PS3.4 C.5.1.1), by the names of ``Extended``."""
 
+_NOT_DEFINED = frozenset({"ISO_IR 6", "ISO 2022 58", "ISO 2022 GBK"})
+"""Misspelled terms that are understood as well."""
+
 ALWAYS_ANSWERED = (
     ("Query/Retrieve Level (0008,0052)", "that of the request"),
     ("Specific Character Set (0008,0005)", "that of the answer"),
@@ -43,9 +46,10 @@ def _models(facts: Facts) -> list[str]:
         "### N.5.2 Query",
         (
             "C-FIND in the Patient Root and the Study Root information model (PS3.4 C.6.1, C.6.2), for whoever is "
-            "listed with `find`. Hierarchical queries: above the level of the query each unique key has one value. "
-            "Keys of the levels above match and return too. A key that is not in the tables below is left out of "
-            "the answers, which then have the status 0xFF01."
+            "listed with `find`. Above the level of the query each unique key has one value, unless relational "
+            "queries were negotiated. Keys of the levels above match and return too, but not what is counted of the "
+            "patient. A key that is not in the tables below is left out of the answers, which then have the status "
+            "0xFF01."
         ),
         (
             f"A query ends with 0xA700 after {facts.node.limits.max_matches:,} answers (`node.limits.max_matches`) "
@@ -53,8 +57,8 @@ def _models(facts: Facts) -> list[str]:
             f"{query.LONGEST_VALUE:,} characters, a list of UIDs {query.MOST_UIDS:,} values."
         ),
         (
-            "C-CANCEL is heard between two batches of answers, some tens of milliseconds apart; the query then ends "
-            "with 0xFE00. One query at a time is answered on an association."
+            "C-CANCEL is heard between two batches of answers; the query then ends with 0xFE00. One query at a time is "
+            "answered on an association; the next one waits."
         ),
         (
             "A value that the node does not know matches every key, but not unique keys, the private keys, and keys "
@@ -133,12 +137,14 @@ def _negotiated() -> list[str]:
 
 
 def _character_sets() -> list[str]:
-    terms = sorted(term for term in python_encoding if term.startswith(("ISO", "GB")))
+    terms = sorted(term for term in python_encoding if term.startswith(("ISO", "GB")) and term not in _NOT_DEFINED)
     return [
         "#### Character sets",
         (
-            f"Read and written: the default repertoire, {', '.join(terms)}. Unknown terms are read as the default "
-            "repertoire. A request that names none is read as UTF-8, or as Latin-1 where it is not that. An answer "
+            f"Read and written: the default repertoire, {', '.join(terms)}. In what is stored an unknown term "
+            "stands for the default repertoire; a key beyond ASCII in a request with one, or one that its character "
+            "set does not express, is answered 0xA900. A request that names none is read as UTF-8, or as Latin-1 "
+            "where it is not that. An answer "
             f"is in the character set of the request where that expresses it, else in {charsets.LATIN_1}, else in "
             f"{charsets.UTF_8}, and says which."
         ),

@@ -1,10 +1,13 @@
 """Security in the conformance statement: TLS, who is let in, audit (N.8)."""
 
+from collections.abc import Mapping
+
 from dicom_node.cli.conformance_text import Facts, table
 from dicom_node.dicom import audit_message
+from dicom_node.dimse.access import SERVICES
 from dicom_node.services.audit_forwarding import OVERDUE
 
-_EVENTS = (
+EVENTS = (
     audit_message.APPLICATION_ACTIVITY,
     audit_message.AUDIT_LOG_USED,
     audit_message.BEGIN_TRANSFERRING,
@@ -16,6 +19,21 @@ _EVENTS = (
     audit_message.USER_AUTHENTICATION,
 )
 
+_GCM = tuple(f"ECDHE-{key}-AES{bits}" for key in ("ECDSA", "RSA") for bits in ("128-GCM-SHA256", "256-GCM-SHA384"))
+_OTHERS = (
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-CCM",
+    "ECDHE-ECDSA-AES256-CCM",
+)
+SUITES: Mapping[str, tuple[str, ...]] = {"bcp195": _GCM, "bcp195-modified": (*_GCM, *_OTHERS)}
+"""Cipher suites of TLS 1.2 by profile, in the names of OpenSSL."""
+
+_PROFILES = {
+    "bcp195": "B.12 BCP 195 RFC 8996, 9325",
+    "bcp195-modified": "B.13 modified BCP 195 RFC 8996, 9325",
+}
+
 
 def security(_facts: Facts) -> list[str]:
     """Say how associations are protected, who is let in, and what is recorded."""
@@ -24,29 +42,27 @@ def security(_facts: Facts) -> list[str]:
         "### N.8.1 Secure transport",
         "PS3.15 annex B, with a port of its own; the port without TLS may be switched off.",
         table(
-            ("profile", "`node.tls.profile`", "versions", "cipher suites of TLS 1.2"),
-            [
-                ("B.12 BCP 195 RFC 8996, 9325", "`bcp195`", "1.2, 1.3", "ECDHE with AES-GCM"),
-                (
-                    "B.13 modified BCP 195 RFC 8996, 9325",
-                    "`bcp195-modified`",
-                    "1.2, 1.3",
-                    "ECDHE with AES-GCM, CHACHA20-POLY1305 or AES-CCM",
-                ),
-            ],
+            ("profile", "`node.tls.profile`", "cipher suites of TLS 1.2"),
+            [(name, f"`{profile}`", ", ".join(SUITES[profile])) for profile, name in _PROFILES.items()],
         ),
         (
-            "With `node.tls.ca_file` each side shows a certificate, and one of the authorities must have issued it. "
-            "An entry of the configuration may want a certain one, by a name in it or by its fingerprint. Sessions "
-            "are not resumed. Certificates are read again at a reload. Of retired profiles none is offered."
+            "TLS 1.3 is preferred, with the suites of the installed OpenSSL; nothing below TLS 1.2 is offered, and "
+            "none of the retired profiles. Keys and signatures below 112 bits are refused: RSA has 2048 bits or more, "
+            "SHA-1 is not taken. There is no renegotiation, no compression, and no session ticket."
+        ),
+        (
+            "With `node.tls.ca_file` each side shows a certificate, and one of the authorities must have issued it; "
+            "without it a caller shows none, and the node calls nobody by TLS. Whom it calls must have the address in "
+            "its certificate. An entry of the configuration may want a certain certificate instead, by a name in it or "
+            "by its fingerprint. Certificates are read again at a reload."
         ),
         "### N.8.2 Who is let in",
         (
             "A caller is listed by AE title and address, and, where the configuration says so, by certificate and "
             "by username and passcode (PS3.7 D.3.3.7, types 1 and 2), which are taken over TLS alone. A positive "
-            "response to the user identity is sent when it was asked for. Each caller has leave for single "
-            "services: `echo`, `store`, `find`, `get`, `move`, `move-destination`, `commit`. Kerberos, SAML and "
-            "JSON web tokens are not supported."
+            "response is sent to a caller that is listed with a username and asked for it. Each caller has leave for "
+            f"single services: {', '.join(f'`{service}`' for service in SERVICES)}. Kerberos, SAML and JSON web tokens "
+            "are not supported."
         ),
         "### N.8.3 Audit",
         (
@@ -54,10 +70,12 @@ def security(_facts: Facts) -> list[str]:
             "exported as audit messages (PS3.15 A.5), and is sent to a repository by syslog over TLS (PS3.15 A.6, "
             "RFC 5424, RFC 5425) where `[audit.syslog]` names one; a message may arrive more than once, with the "
             f"same number. One that waits longer than {OVERDUE.total_seconds() / 3600:g} h is told of in the log and "
-            "in `dicom-node status`. Names and ids of patients are not in it."
+            "in `dicom-node status`. The trail knows no "
+            "patient data: the patient is left out of every message, though PS3.15 A.5.3 has one in several, studies "
+            "stand there by their UIDs, and queries by the keys they asked for without a value."
         ),
         table(
             ("event", "code"),
-            [(each.meaning, f"{each.value} {each.scheme}") for each in sorted(_EVENTS)],
+            [(each.meaning, f"{each.value} {each.scheme}") for each in sorted(EVENTS)],
         ),
     ]

@@ -7,7 +7,7 @@ _DUPLICATES = (
     ("the same data set again", "acknowledged; kept once"),
     (
         "another data set under the same SOP Instance UID",
-        "acknowledged; both are kept, the first stays the one that is found and sent, and a person decides",
+        "acknowledged; both are kept, the first is the one that is found and sent until a person decides otherwise",
     ),
 )
 
@@ -43,7 +43,7 @@ def services(facts: Facts) -> list[str]:
                     "level of digital signatures (B.4.1)",
                     "3: they stay whole, as the bytes of the data set do; they are not verified",
                 ),
-                ("coercion of attributes", "none; 0xB000 and 0xB006 are never answered"),
+                ("coercion of attributes", "none; no warning is ever answered"),
                 ("transcoding", "none"),
                 (
                     "success means",

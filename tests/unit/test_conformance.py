@@ -1,17 +1,25 @@
 """The conformance statement says what the program does, and docs/conformance.md is the statement."""
 
 import re
+import ssl
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dicom_node.cli import conformance_exchange, conformance_network, conformance_overview, conformance_query
+from dicom_node.cli import (
+    conformance_exchange,
+    conformance_network,
+    conformance_overview,
+    conformance_query,
+    conformance_security,
+)
 from dicom_node.cli.app import run
 from dicom_node.cli.conformance import statement
 from dicom_node.cli.conformance_text import DEFAULTS, meanings, table
-from dicom_node.dicom import answers
+from dicom_node.dicom import answers, audit_message
 from dicom_node.dicom.commitment import FailureReason
 from dicom_node.dicom.extended import Extended
 from dicom_node.dicom.keys import KEYS, Key
@@ -19,6 +27,7 @@ from dicom_node.dicom.matching import AnyItem, AnyOf, Exact, Name, Number, WildC
 from dicom_node.dicom.uids import STORAGE_SOP_CLASSES
 from dicom_node.dimse import listener
 from dicom_node.dimse.access import AccessList, Caller, Refusal
+from dicom_node.dimse.certificates import CIPHERS, Profile
 from dicom_node.dimse.contexts import PERMISSIONS
 from dicom_node.settings.model import LimitsTable, NodeTable
 
@@ -147,9 +156,23 @@ def test_rejections_are_those_of_the_program() -> None:
         access.admit(calling_ae="PACS", called_ae="SBB_NODE", address="127.0.0.1"),
         *(value for value in vars(listener).values() if isinstance(value, Refusal)),
     ]
-    own_check = (1, 1, 1)
-    codes = {(each.result, each.source, each.reason) for each in answered if isinstance(each, Refusal)} - {own_check}
+    codes = {(each.result, each.source, each.reason) for each in answered if isinstance(each, Refusal)}
+    assert len(codes) == 5
     assert codes <= told
+
+
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_cipher_suites_are_those_of_the_program(profile: Profile) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(CIPHERS[profile])
+    offered = {each["name"] for each in context.get_ciphers() if each["protocol"] == "TLSv1.2"}
+    assert set(conformance_security.SUITES[profile]) == offered
+
+
+def test_every_event_of_the_audit_trail_is_there() -> None:
+    codes = {each for each in vars(audit_message).values() if isinstance(each, audit_message.Code)}
+    events = {each for each in codes if each.scheme == "DCM" and "110100" <= each.value < "110120"}
+    assert set(conformance_security.EVENTS) == events
 
 
 def test_a_cell_cannot_break_its_table() -> None:
