@@ -19,10 +19,10 @@ from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.dialogue import Patience
 from dicom_node.dimse.find import FindScp
 from dicom_node.dimse.get import GetScp
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.move import MoveScp
 from dicom_node.dimse.port import answers, open_port
-from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.serving import AcceptedContext
 from dicom_node.dimse.store import StoreScp
 from dicom_node.dimse.tls import server_context

@@ -22,10 +22,10 @@ from dicom_node.dimse.calling import Patience
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.commitment import CommitmentScp
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.port import open_port
-from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.reporting import Reporter
 from dicom_node.index import commitments
 from dicom_node.index.commitments import Listed

@@ -25,9 +25,9 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import Find, FindScp
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.port import open_port
-from dicom_node.dimse.receiver import Limits
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.services.find import FindLimits, FindService

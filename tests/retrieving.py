@@ -22,11 +22,11 @@ from dicom_node.dimse.calling import Patience
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.get import GetScp
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.move import MoveScp
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.port import open_port
-from dicom_node.dimse.receiver import Limits
 from dicom_node.errors import CertificateError
 from dicom_node.index.engine import Index
 from dicom_node.index.retrieve import Selected

@@ -25,8 +25,9 @@ from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS, ContextTable
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.negotiation import AssociationRequest, Negotiated, parse_association_request
-from dicom_node.dimse.receiver import Limits, ReceivingSocket
+from dicom_node.dimse.receiver import ReceivingSocket
 from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
 from dicom_node.dimse.store import Tally
 from dicom_node.dimse.tls import peer_certificate

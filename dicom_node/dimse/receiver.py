@@ -17,13 +17,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from dicom_node.dimse import pdu
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.messages import Message, ServedRequests
 from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
@@ -44,26 +44,6 @@ REST = 0.01
 
 _RELEASE_REQUESTED = "Sta8"
 """The state in which nothing but the library's answer goes on (PS3.8 9.2.1)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Deadlines of one association, in seconds of the monotonic clock."""
-
-    request: float = 30.0
-    """From the connection to the last byte of the association request; kept by the listener."""
-    longest_request: int = 131072
-    """Longest association request read, in bytes; a request with 128 contexts stays far below."""
-    handshake: float = 5.0
-    """From the connection to the end of the TLS handshake; kept by the listener."""
-    unit: float = 30.0
-    """From the first byte of a unit to its last."""
-    idle: float = 60.0
-    """Without a byte while nothing is being served."""
-    sending: float = 30.0
-    """Without progress while sending."""
-    maximum_length: int = 131072
-    """Largest P-DATA-TF body offered to peers, in bytes."""
 
 
 class ReceivingSocket(AssociationSocket):

@@ -24,8 +24,8 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission
 from dicom_node.dimse.association import NodeAssociation, Wire
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.negotiation import negotiate, parse_association_request
-from dicom_node.dimse.receiver import Limits
 from dicom_node.errors import LibraryError
 
 TESTED = "3.0.4"

@@ -499,6 +499,7 @@ def test_the_identifier_that_orthanc_appends_to_a_command_is_passed_over() -> No
     talk = answering(accept((1, 0, IMPLICIT)), b"", message(1, failed + encode(_found("PatientID", "1"), IMPLICIT)))
     with raw_server(talk) as port, calling(port, Proposed(STUDY_ROOT_FIND, (IMPLICIT,))) as association:
         assert [each.status for each in association.find(1, b"identifier")] == [0xC000]
+        association.abort()
 
 
 def test_a_connection_that_is_not_taken_is_given_up() -> None:

@@ -186,7 +186,13 @@ def test_new_ones_are_followed_until_ctrl_c(site: Path) -> None:
     command = [sys.executable, "-m", "dicom_node", "--config", str(site), "associations", "--follow", "--json"]
     with opened_site(site) as stores:
         calls = CallAudit(stores.archive.audit)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Tests that run in the background of a shell are deaf to Ctrl-C, and so would this be.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it does this one thing
+        )
         try:
             assert process.stdout is not None
             told = []

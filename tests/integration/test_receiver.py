@@ -24,9 +24,10 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.find import FindScp
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.port import answers, open_port
-from dicom_node.dimse.receiver import REST, Limits
+from dicom_node.dimse.receiver import REST
 from dicom_node.index.find import Page
 from tests import raw_peer
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, STUDY_ROOT_FIND, VERIFICATION, RawPeer

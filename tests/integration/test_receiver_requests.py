@@ -11,10 +11,10 @@ from dicom_node.dimse.access import AccessList, Caller
 from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.pdu import Command
 from dicom_node.dimse.port import open_port
-from dicom_node.dimse.receiver import Limits
 from tests import raw_peer
 from tests.archives import wait_until
 from tests.raw_peer import IMPLICIT, RawPeer, command_set, element, message

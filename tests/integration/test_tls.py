@@ -29,9 +29,9 @@ from dicom_node.dimse.association import Wire
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.certificates import TlsFiles, read_certificates
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.port import answers, open_port
-from dicom_node.dimse.receiver import Limits
 from dicom_node.dimse.tls import client_context, server_context, shake_hands
 from tests import raw_peer
 from tests.certificates import Authority
