@@ -48,7 +48,8 @@ def security(_facts: Facts) -> list[str]:
         (
             "TLS 1.3 is preferred, with the suites of the installed OpenSSL; nothing below TLS 1.2 is offered, and "
             "none of the retired profiles. Keys and signatures below 112 bits are refused: RSA has 2048 bits or more, "
-            "SHA-1 is not taken. There is no renegotiation, no compression, and no session ticket."
+            "SHA-1 is not taken. There is no renegotiation, no compression, and no session ticket; a session of "
+            "TLS 1.2 may be resumed by its id until the certificates are read again."
         ),
         (
             "With `node.tls.ca_file` each side shows a certificate, and one of the authorities must have issued it; "
@@ -68,11 +69,11 @@ def security(_facts: Facts) -> list[str]:
         (
             "The audit trail is kept beside the stored instances, each line bound to the one before. It can be "
             "exported as audit messages (PS3.15 A.5), and is sent to a repository by syslog over TLS (PS3.15 A.6, "
-            "RFC 5424, RFC 5425) where `[audit.syslog]` names one; a message may arrive more than once, with the "
-            f"same number. One that waits longer than {OVERDUE.total_seconds() / 3600:g} h is told of in the log and "
-            "in `dicom-node status`. The trail knows no "
-            "patient data: the patient is left out of every message, though PS3.15 A.5.3 has one in several, studies "
-            "stand there by their UIDs, and queries by the keys they asked for without a value."
+            "RFC 5424, RFC 5425) where `[audit.syslog]` names one; a message may arrive more than once, with the same "
+            "number. What the repository did not take is told of in the log, and what waits longer than "
+            f"{OVERDUE.total_seconds() / 3600:g} h in `dicom-node status`. The trail knows no patient data: the "
+            "patient is left out of every message, though PS3.15 A.5.3 has one in several, studies stand there by "
+            "their UIDs, and queries by the keys they asked for without a value."
         ),
         table(
             ("event", "code"),
