@@ -82,7 +82,7 @@ def _retrieval() -> list[str]:
         ),
         (
             "A pending response with the numbers of sub-operations is sent when they have changed, and when nothing "
-            f"has for {KEPT_UP:g} s. The final response names the instances that failed in Failed SOP Instance UID "
+            f"has for {KEPT_UP:g} s, unless the peer's own response is due. The final response names the instances that failed in Failed SOP Instance UID "
             f"List (0008,0058); with explicit VR it ends after {LONGEST_LIST:,} bytes. Numbers above 65,535 are told "
             "as 65,535."
         ),

@@ -33,7 +33,7 @@ def services(facts: Facts) -> list[str]:
     return [
         "## N.5 Services",
         "### N.5.1 Verification and storage",
-        "Verification: a C-ECHO is answered with 0x0000 whenever the association stands.",
+        "Verification, for whoever is listed with `echo`: a C-ECHO is answered with 0x0000.",
         "Storage, PS3.4 annex B:",
         table(
             ("", "the node"),
