@@ -34,7 +34,8 @@ def _retrieval() -> list[str]:
         (
             "C-GET and C-MOVE in both models (PS3.4 C.4.2, C.4.3), for whoever is listed with `get` or `move`. "
             "Retrieval is hierarchical: one value for the unique key of each level above, a list of UIDs at the "
-            "level itself. There is no extended negotiation for it. Keys that are not unique are passed over."
+            "level itself, of patients one. A unique key of a level below is answered 0xA900; keys that are not unique "
+            "are passed over. There is no extended negotiation for it."
         ),
         table(
             ("", "C-GET", "C-MOVE"),
@@ -82,9 +83,9 @@ def _retrieval() -> list[str]:
         ),
         (
             "A pending response with the numbers of sub-operations is sent when they have changed, and when nothing "
-            f"has for {KEPT_UP:g} s, unless the peer's own response is due. The final response names the instances that failed in Failed SOP Instance UID "
-            f"List (0008,0058); with explicit VR it ends after {LONGEST_LIST:,} bytes. Numbers above 65,535 are told "
-            "as 65,535."
+            f"has for {KEPT_UP:g} s, unless the peer's own response is due. The final response names the instances "
+            "that failed in Failed SOP Instance UID List (0008,0058); with explicit VR it ends after "
+            f"{LONGEST_LIST:,} bytes. Numbers above 65,535 are told as 65,535."
         ),
     ]
 
@@ -110,7 +111,7 @@ def _commitment() -> list[str]:
             ("", "the node"),
             [
                 ("the request is acknowledged", "when it is on disk"),
-                ("longest request", f"{LARGEST >> 10:,} KiB"),
+                ("longest request", f"{LARGEST >> 10:,} KiB; a longer one ends the association"),
                 (
                     "instances that come after their request",
                     f"are waited for, up to {_told(GRACE)}",

@@ -115,10 +115,10 @@ def _associations(facts: Facts) -> list[str]:
             [(*(str(number) for number in numbers), words) for numbers, words in REJECTIONS],
         ),
         (
-            "An association is aborted (A-ABORT, source 2) when the peer breaks the protocol, when it is idle for too "
-            "long, and when the node stops and nothing is under way. The connection is closed without a word when no "
-            "association is requested in time, when a PDU does not end or an answer is not taken in time, and when "
-            "there are too many connections."
+            "An association is aborted (A-ABORT) when the peer breaks the protocol, when it is idle for too long, and "
+            "when the node stops: at once where nothing is under way, else after `node.drain`. The connection is "
+            "closed without a word when no association is requested in time, when a PDU does not end or an answer is "
+            "not taken in time, and when there are too many connections."
         ),
         "The result of a presentation context:",
         table(("result", "meaning"), [(str(number), words) for number, words in CONTEXT_RESULTS]),
@@ -135,7 +135,7 @@ def _statuses() -> list[str]:
     blocks = [
         "### N.7.2 Statuses",
         (
-            "A status that is no success has an Error Comment (0000,0902) of at most 64 characters, without patient "
+            "A failure or warning has an Error Comment (0000,0902) of at most 64 characters, without patient "
             "data. C-ECHO is answered 0x0000."
         ),
     ]

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pydicom.charset import python_encoding
 
 from dicom_node.cli.conformance_text import Facts, table, tag_text
-from dicom_node.dicom import charsets, query
+from dicom_node.dicom import charsets, identifiers, query
 from dicom_node.dicom.extended import SUPPORTED, Extended
 from dicom_node.dicom.keys import DESCENDING_KEYWORDS, KEYS, PRIVATE_CREATOR, PRIVATE_GROUP, Key, KeyType, Level
 from dicom_node.dicom.matching import SPAN_VRS, WILD_CARD_VRS
@@ -21,7 +21,7 @@ _MEANINGS = {
     "zone": "timezone query adjustment: dates and times are in the request's Timezone Offset From UTC (0008,0201)",
     "conversion": "enhanced multi-frame image conversion",
     "empty": "empty value matching: two quotation marks find what has no value",
-    "multiple": "multiple value matching: one of several values has to match",
+    "multiple": "multiple value matching: each of several values has to match one, not any of them",
 }
 """Of the bytes of the application information (PS3.4 C.5.1.1), by the names of ``Extended``."""
 
@@ -53,8 +53,9 @@ def _models(facts: Facts) -> list[str]:
         ),
         (
             f"A query ends with 0xA700 after {facts.node.limits.max_matches:,} answers (`node.limits.max_matches`) "
-            f"or {FindLimits().seconds:g} s of searching; what was answered by then is right. A key has at most "
-            f"{query.LONGEST_VALUE:,} characters, a list of UIDs {query.MOST_UIDS:,} values."
+            f"or {FindLimits().seconds:g} s of searching; what was answered by then is right. An identifier has at "
+            f"most {identifiers.LARGEST >> 10} KiB, a key {query.LONGEST_VALUE:,} characters, a list of UIDs "
+            f"{query.MOST_UIDS:,} values; more is answered 0xA900."
         ),
         (
             "C-CANCEL is heard between two batches of answers; the query then ends with 0xFE00. One query at a time is "

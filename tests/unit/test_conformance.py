@@ -19,13 +19,13 @@ from dicom_node.cli import (
 from dicom_node.cli.app import run
 from dicom_node.cli.conformance import statement
 from dicom_node.cli.conformance_text import DEFAULTS, meanings, table
-from dicom_node.dicom import answers, audit_message
+from dicom_node.dicom import answers, audit_message, commitment
 from dicom_node.dicom.commitment import FailureReason
 from dicom_node.dicom.extended import Extended
 from dicom_node.dicom.keys import KEYS, Key
 from dicom_node.dicom.matching import AnyItem, AnyOf, Exact, Name, Number, WildCard, Within, make_test
 from dicom_node.dicom.uids import STORAGE_SOP_CLASSES
-from dicom_node.dimse import listener
+from dicom_node.dimse import listener, messages
 from dicom_node.dimse.access import AccessList, Caller, Refusal
 from dicom_node.dimse.certificates import CIPHERS, Profile
 from dicom_node.dimse.contexts import PERMISSIONS
@@ -173,6 +173,10 @@ def test_every_event_of_the_audit_trail_is_there() -> None:
     codes = {each for each in vars(audit_message).values() if isinstance(each, audit_message.Code)}
     events = {each for each in codes if each.scheme == "DCM" and "110100" <= each.value < "110120"}
     assert set(conformance_security.EVENTS) == events
+
+
+def test_the_longest_request_for_commitment_is_as_long_as_any_message() -> None:
+    assert commitment.LARGEST == messages.IDENTIFIER_LIMIT, "else a longer one is answered, not aborted"
 
 
 def test_a_cell_cannot_break_its_table() -> None:
