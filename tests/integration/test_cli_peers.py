@@ -121,8 +121,9 @@ def test_a_peer_is_named_in_three_ways(archive: Archive, commands: Commands) -> 
     ],
 )
 def test_who_cannot_be_called_is_told_in_a_sentence(
-    archive: Archive, commands: Commands, words: list[str], code: int, told: str
+    archive: Archive, commands: Commands, words: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DICOM_NODE_NODE__PORT", str(free_port()))  # a node may run on this machine
     called = commands("echo", *words)
     assert (called.code, called.out) == (code, "")
     assert told in called.err
