@@ -206,10 +206,10 @@ def _information(
 ) -> bytes:
     """Encode the answers to what the user information proposed (PS3.7 D.3.3)."""
     parts = [_item(_ASYNCHRONOUS, _ONE_AT_A_TIME)] if request.asks_for_window else []
-    for uid in request.roles:
+    for uid, (is_scu, _) in request.roles.items():
         context = contexts.get(uid)
         if context is not None:
-            roles = bytes([context.takes, context.gives])
+            roles = bytes([is_scu and context.takes, context.gives])
             parts.append(_item(_ROLES, _counted(uid.encode("ascii")) + roles))
     parts += [_item(_EXTENDED, _counted(uid.encode("ascii")) + granted) for uid, granted in extended.items()]
     if is_named and request.identity is not None and request.identity.wants_response:

@@ -133,6 +133,13 @@ def test_whoever_may_retrieve_takes_instances_where_it_is_the_scp() -> None:
     assert not negotiate(request, ContextTable(), frozenset({"find"})).accepted
 
 
+def test_no_role_is_accepted_that_was_not_proposed() -> None:
+    role = raw_peer.item(0x54, counted(STUDY_ROOT_FIND, b"\0\1"))
+    data = with_information(raw_peer.associate_request(b"PACS", b"NODE", [(STUDY_ROOT_FIND, [IMPLICIT])]), role)
+    negotiated = negotiate(parse_association_request(data), ContextTable(), ALL)
+    assert information_of(negotiated)[2:] == [raw_peer.item(0x54, counted(STUDY_ROOT_FIND, b"\0\0"))]
+
+
 def test_who_only_receives_a_class_gets_the_transfer_syntax_it_named_first() -> None:
     lossless = "1.2.840.10008.1.2.4.70"
     contexts = [(MAMMOGRAM, ["1.2.3", lossless, EXPLICIT]), (MAMMOGRAM, [lossless, IMPLICIT])]
