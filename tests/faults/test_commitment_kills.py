@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ def unit(port: int) -> Iterator[list[Any]]:
         ae.shutdown()
 
 
+def states(node: LiveNode) -> list[str]:
+    """The states of all requests."""
+    with closing(sqlite3.connect(node.data / "node.db")) as index:
+        return [state for (state,) in index.execute("SELECT state FROM commitment")]
+
+
 def test_no_report_is_lost(tmp_path: Path) -> None:
     port = free_port()
     config = CONFIG.replace('ae_title = "PRONE_RM2"', f'ae_title = "PRONE_RM2"\naddress = "127.0.0.1"\nport = {port}')
@@ -62,9 +68,7 @@ def test_no_report_is_lost(tmp_path: Path) -> None:
             wait_until(lambda: len(reports) >= len(transactions))
             assert {report.TransactionUID for report in reports} == set(transactions)
             assert all(held(report) == [image.SOPInstanceUID] and not failed(report) for report in reports)
+            wait_until(lambda: states(node) == ["reported"] * 3)  # the node has heard that the last one was taken
         assert node.stop() == 0
-        with sqlite3.connect(node.data / "node.db") as index:
-            assert index.execute("SELECT state FROM commitment").fetchall() == [("reported",)] * 3
-        index.close()
     finally:
         node.kill()
