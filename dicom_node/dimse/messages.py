@@ -11,6 +11,11 @@ COMMAND_LIMIT = 1 << 14
 IDENTIFIER_LIMIT = 1 << 20
 """Longest data set taken for a message the library serves (a query's identifier), in bytes."""
 
+_REQUESTS = (0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150)
+
+KNOWN_FIELDS = frozenset({*_REQUESTS, *(each | pdu.RESPONSE_BIT for each in _REQUESTS), pdu.C_CANCEL_RQ})
+"""The values of Command Field (PS3.7 E.1); at any other the library's upper layer would break down."""
+
 _PENDING = frozenset({0xFF00, 0xFF01})
 """Statuses after which more responses follow (PS3.4 C.4.1.1.4)."""
 

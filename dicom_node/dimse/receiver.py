@@ -24,7 +24,7 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_node.dimse import pdu
 from dicom_node.dimse.limits import Limits
-from dicom_node.dimse.messages import Message, ServedRequests
+from dicom_node.dimse.messages import KNOWN_FIELDS, Message, ServedRequests
 from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
 from dicom_node.dimse.requests import Requests
@@ -397,6 +397,8 @@ class ReceivingSocket(AssociationSocket):
         return now
 
     def _hand_over(self, command: Command) -> bool:
+        if command.field not in KNOWN_FIELDS:
+            raise ProtocolError("a command of no known kind")
         self._served.note_request(command)
         self._handover += self._message.as_units()
         self._message = Message()

@@ -240,6 +240,13 @@ def test_a_response_is_cut_to_the_peers_maximum_length(node: Node) -> None:
         assert peer.read_response()[0].status == 0
 
 
+@pytest.mark.parametrize("maximum", range(1, 9))
+def test_a_maximum_length_that_leaves_room_for_nothing_is_none(node: Node, maximum: int) -> None:
+    with RawPeer(node.port, maximum=maximum) as peer:
+        peer.send(raw_peer.message(3, raw_peer.echo_request()))
+        assert peer.read_response()[0].status == 0
+
+
 def test_a_request_without_a_data_set_is_answered(node: Node) -> None:
     with RawPeer(node.port) as peer:
         peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.3", data=False)))
@@ -277,6 +284,8 @@ def test_an_abort_in_the_middle_leaves_nothing(node: Node) -> None:
         b"\x09\0\0\0\0\4\0\0\0\0",  # no such unit
         raw_peer.message(1, b"\1\2\3\4\5"),  # no command set
         raw_peer.message(1, b"\0" * 20000),  # too long for a command set
+        raw_peer.message(3, raw_peer.command_set(0x0031, 1, VERIFICATION, data=False)),  # no such command
+        raw_peer.message(3, raw_peer.command_set(0x8FFF, 1, VERIFICATION, data=False)),  # nor such a response
     ],
 )
 def test_a_peer_that_breaks_the_protocol_is_aborted(node: Node, bad: bytes) -> None:
