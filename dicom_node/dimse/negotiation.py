@@ -242,6 +242,8 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         elif kind == _USER_INFORMATION:
             information += item[4:]
         elif kind == _APPLICATION_CONTEXT:
+            if not is_uid(item[4:].strip(b"\0 ").decode("latin-1")):
+                raise ProtocolError("the application context name is no UID")
             before += item
     parts = [*_items(information)]
     user = [kept for number, part in parts if (kept := _for_library(number, part))]

@@ -51,6 +51,14 @@ def test_titles_padded_with_nul_are_tidied_and_odd_bytes_are_shown() -> None:
     assert parsed.proposing([])[26:42] == b"UNIT            "
 
 
+@pytest.mark.parametrize("name", [b"1.2.840.x", b"\xff\xfe.1", b""])
+def test_an_application_context_that_is_no_uid_is_malformed(name: bytes) -> None:
+    data = raw_peer.associate_request(b"UNIT", b"NODE", [(VERIFICATION, [IMPLICIT])])
+    usual = raw_peer.item(0x10, b"1.2.840.10008.3.1.1.1")
+    with pytest.raises(ProtocolError, match="application context"):
+        parse_association_request(data.replace(usual, raw_peer.item(0x10, name)))
+
+
 def test_proposals_are_read_and_what_is_written_again_is_what_came() -> None:
     data = raw_peer.associate_request(b"UNIT", b"NODE", [(MAMMOGRAM, [EXPLICIT, IMPLICIT]), (VERIFICATION, [IMPLICIT])])
     parsed = parse_association_request(data)
