@@ -295,7 +295,7 @@ class ReceivingSocket(AssociationSocket):
         """Outside an established association every unit goes to the library as it is."""
         for event in self._events:
             if isinstance(event, ControlPdu):
-                self._handover += event.data
+                self._pass_on(event)
                 return True
             # Data before the association stands, or after its release began: an empty value of the same kind lets
             # the library's state machine decide (PS3.8 9.2.3).
@@ -303,6 +303,11 @@ class ReceivingSocket(AssociationSocket):
                 self._handover += pdu.data_units(event.context_id, b"", is_command=event.is_command, maximum_length=0)
                 return True
         return False
+
+    def _pass_on(self, unit: ControlPdu) -> None:
+        if unit.type < pdu.DATA_TF:  # the library has the request already, from the listener
+            raise ProtocolError("an association was negotiated in an association")
+        self._handover += unit.data
 
     def _serve_events(self) -> bool:
         """Work off what was cut from the stream; return True when a unit for the library is ready."""
@@ -315,7 +320,7 @@ class ReceivingSocket(AssociationSocket):
         for event in self._events:
             if isinstance(event, ControlPdu):
                 self._discard()
-                self._handover += event.data
+                self._pass_on(event)
                 return True
             if self._take(event):
                 return True

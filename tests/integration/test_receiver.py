@@ -284,6 +284,9 @@ def test_an_abort_in_the_middle_leaves_nothing(node: Node) -> None:
         b"\x09\0\0\0\0\4\0\0\0\0",  # no such unit
         raw_peer.message(1, b"\1\2\3\4\5"),  # no command set
         raw_peer.message(1, b"\0" * 20000),  # too long for a command set
+        b"\x05\0\0\0\0\0",  # a release request without its four bytes
+        b"\x07\0\0\0\0\1\0",  # an abort without them
+        b"\x01\0\0\0\0\4\0\0\0\0",  # an association request in the association
         raw_peer.message(3, raw_peer.command_set(0x0031, 1, VERIFICATION, data=False)),  # no such command
         raw_peer.message(3, raw_peer.command_set(0x8FFF, 1, VERIFICATION, data=False)),  # nor such a response
     ],
