@@ -33,6 +33,7 @@ from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.retrieve import RetrieveService
 from dicom_node.settings import Settings
+from dicom_node.settings.model import LimitsTable
 from dicom_node.site import Site, Stores
 
 log = get_logger(__name__)
@@ -127,7 +128,7 @@ class Reception:
                     read=retrieve.read,
                     destinations=self._destinations,
                     tls=lambda destination: self._site.tls_to(destination),  # noqa: PLW0108 - the site may be replaced
-                    patience=lambda: _patience(self._site.settings),
+                    patience=lambda: patience_of(self._site.settings.node.limits),
                     places=threading.Semaphore(settings.node.max_associations),
                 ),
                 pdu.N_ACTION_RQ: partial(CommitmentScp, commitments=stores.commitments(now)),
@@ -256,7 +257,6 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _patience(settings: Settings) -> Patience:
+def patience_of(limits: LimitsTable) -> Patience:
     """Return how long destinations of C-MOVE are waited for: as long as callers are."""
-    limits = settings.node.limits
     return Patience(answer=limits.association_request, response=limits.idle, sending=limits.sending)

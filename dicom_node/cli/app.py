@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "verify": ("archive:verify", "read stored objects again and compare them with the index"),
     "rebuild": ("archive:rebuild", "make the index anew from the stored files"),
     "doctor": ("doctor:doctor", "look whether all that the node needs is there, and say what to do"),
+    "conformance": ("conformance:conformance", "write the DICOM conformance statement"),
     "check-config": ("config:check_config", "check a configuration file and tell every problem"),
     "echo": ("peers:echo", "ask a peer whether it is there (C-ECHO)"),
     "send": ("send:send", "send DICOM files, or a made-up exam of a unit, to a peer (C-STORE)"),

@@ -17,7 +17,7 @@ from dicom_node.dimse.proposing import abort_words
 from dicom_node.dimse.serving import StoreService, Transfer
 from dicom_node.errors import PeerUnavailableError
 
-_LONGEST_UNIT = 131072
+LONGEST_UNIT = 131072
 """Longest P-DATA-TF body sent, in bytes, also to peers that take longer ones."""
 
 _GATHERED = 1 << 17
@@ -75,7 +75,7 @@ class Dialogue:
 
     def respect(self, maximum_length: int) -> None:
         """Send no longer P-DATA-TF body than the peer takes, in bytes; 0 for any."""
-        longest = min(maximum_length or _LONGEST_UNIT, _LONGEST_UNIT)
+        longest = min(maximum_length or LONGEST_UNIT, LONGEST_UNIT)
         # Only the last fragment of a message may be of odd length (PS3.8 annex E.1).
         self._room = max(longest - pdu.PDV_HEADER_LENGTH, 2) & ~1
 

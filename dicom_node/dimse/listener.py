@@ -11,9 +11,11 @@ from ipaddress import IPv6Address
 from socketserver import BaseServer
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from dicom_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.dimse import pdu
 from dicom_node.dimse.access import Proof, Refusal
 from dicom_node.dimse.association import NodeAssociation, Wire, read_request, refuse, useless
@@ -64,6 +66,8 @@ class Listener:
         ae = AE()
         # Deadlines are the receiver's, by the monotonic clock; admission and counting are the listener's.
         ae.network_timeout = None
+        ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.maximum_associations = 1 << 16
         ae.maximum_pdu_size = wire.limits.maximum_length
         server = ae.make_server(

@@ -26,7 +26,7 @@ NO_SUCH_SOP_INSTANCE = Status(0x0112, "the one instance with actions is 1.2.840.
 INVALID_SOP_INSTANCE = Status(0x0117, "Requested SOP Instance UID is missing or no UID")
 NO_SUCH_ACTION = Status(0x0123, "the one action is type 1, request storage commitment")
 
-_STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
+STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.PermissionDeniedError, 0x0124),
     (errors.InvalidInstanceUidError, 0x0117),
     (errors.MismatchedInstanceError, 0xA900),
@@ -35,14 +35,14 @@ _STORE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.DatabaseError, 0xA700),
 )
 
-_FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
+FIND: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.InvalidQueryError, 0xA900),
     (errors.QueryLimitError, 0xA700),
     (errors.HostError, 0xA700),
     (errors.DatabaseError, 0xA700),
 )
 
-_RETRIEVE: tuple[tuple[type[errors.NodeError], int], ...] = (
+RETRIEVE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.UnsupportedSopClassError, 0x0122),
     (errors.UnknownDestinationError, 0xA801),
     (errors.InvalidQueryError, 0xA900),
@@ -50,7 +50,7 @@ _RETRIEVE: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.HostError, 0xA702),
 )
 
-_ACTION: tuple[tuple[type[errors.NodeError], int], ...] = (
+ACTION: tuple[tuple[type[errors.NodeError], int], ...] = (
     (errors.InvalidActionError, 0x0115),
     (errors.HostError, 0x0213),
     (errors.DatabaseError, 0x0213),
@@ -68,12 +68,12 @@ def _of(table: tuple[tuple[type[errors.NodeError], int], ...], error: Exception,
 
 def of_store_error(error: Exception) -> Status:
     """Return the C-STORE status of ``error``: 0117, 0124, A900, C000, A700, or 0110 for what nobody foresaw."""
-    return _of(_STORE, error, otherwise=0x0110)
+    return _of(STORE, error, otherwise=0x0110)
 
 
 def of_find_error(error: Exception) -> Status:
     """Return the C-FIND status of ``error``: A900, A700, or C001 for what nobody foresaw."""
-    return _of(_FIND, error, otherwise=0xC001)
+    return _of(FIND, error, otherwise=0xC001)
 
 
 def of_retrieve_error(error: Exception) -> Status:
@@ -81,7 +81,7 @@ def of_retrieve_error(error: Exception) -> Status:
 
     0122, A701, A702, A801, A900, or C001 for what nobody foresaw.
     """
-    return _of(_RETRIEVE, error, otherwise=0xC001)
+    return _of(RETRIEVE, error, otherwise=0xC001)
 
 
 def of_sub_operations(*, completed: int, failed: int, warned: int, reason: str) -> Status:
@@ -107,4 +107,4 @@ def is_warning(code: int) -> bool:
 
 def of_action_error(error: Exception) -> Status:
     """Return the N-ACTION status of ``error``: 0115, 0213, or 0110 for what nobody foresaw."""
-    return _of(_ACTION, error, otherwise=0x0110)
+    return _of(ACTION, error, otherwise=0x0110)

@@ -81,7 +81,7 @@ class LimitsTable(ConfigTable):
     waiting: Seconds = 2.0
     """That an association request waits for a place when all are taken."""
     max_matches: Whole = Field(default=10_000, ge=1)
-    """Answers to one query; more end it with 0xB001."""
+    """Answers to one query; more end it with 0xA700."""
 
 
 class TlsTable(ConfigTable):

@@ -107,6 +107,7 @@ def gdcmscu(facility: Facility, *options: str, title: str = "GDCM") -> None:
         capture_output=True,
         timeout=60,
         check=False,
+        cwd=facility.node.folder,  # where it leaves what it retrieves
     )
 
 

@@ -56,7 +56,7 @@ def test_operations_says_what_each_state_means(state: State) -> None:
 
 def test_the_page_on_retrieval_says_what_each_status_means() -> None:
     told = re.findall(r"^\| 0x([0-9A-F]{4}) \|", (TOP / "docs" / "retrieval.md").read_text("utf-8"), re.MULTILINE)
-    answers = {status.of_retrieve_error(kind("")).code for kind, _ in status._RETRIEVE}
+    answers = {status.of_retrieve_error(kind("")).code for kind, _ in status.RETRIEVE}
     answers |= {status.of_retrieve_error(Exception()).code, status.CANCELLED.code}
     for completed, failed in ((1, 0), (1, 1), (0, 1)):
         answers.add(status.of_sub_operations(completed=completed, failed=failed, warned=0, reason="").code)
@@ -65,7 +65,7 @@ def test_the_page_on_retrieval_says_what_each_status_means() -> None:
 
 def test_operations_says_what_each_status_of_a_store_means() -> None:
     told = re.findall(r"^\| 0x([0-9A-F]{4}) \|", section(OPERATIONS, "## When a device cannot send"), re.MULTILINE)
-    answers = {status.of_store_error(kind("")).code for kind, _ in status._STORE}
+    answers = {status.of_store_error(kind("")).code for kind, _ in status.STORE}
     assert {int(code, 16) for code in told} == answers | {status.SUCCESS.code, status.of_store_error(Exception()).code}
 
 
