@@ -303,6 +303,7 @@ class _Connection(RequestHandler):
                 peer=address,
                 code=f"{refusal.result}/{refusal.source}/{refusal.reason}",
                 reason=refusal.words,
+                needs=refusal.needs,
             )
         refuse(connection, refusal)
         with contextlib.suppress(OSError):
@@ -323,7 +324,7 @@ class _Connection(RequestHandler):
             return admission
         negotiated = negotiate(request, wire.contexts, admission.services, is_named=admission.is_named)
         if negotiated.is_useless:
-            return useless(request, admission)
+            return useless(request, admission, wire.contexts)
         # The server knows a connection by the socket that it accepted.
         refusal = self.server.reserve(self.request, request.calling_ae, brings="store" in admission.services)
         if refusal is not None:

@@ -6,6 +6,8 @@ import pytest
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.presentation import PresentationContext
 
+from dicom_node.dimse.access import Admission
+from dicom_node.dimse.association import useless
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.negotiation import (
     AssociationRequest,
@@ -57,6 +59,12 @@ def test_an_application_context_that_is_no_uid_is_malformed(name: bytes) -> None
     usual = raw_peer.item(0x10, b"1.2.840.10008.3.1.1.1")
     with pytest.raises(ProtocolError, match="application context"):
         parse_association_request(data.replace(usual, raw_peer.item(0x10, name)))
+
+
+def test_a_refusal_names_the_permissions_of_which_each_would_do() -> None:
+    request = request_for((STUDY_ROOT_FIND, [IMPLICIT]), (MAMMOGRAM, [EXPLICIT]))
+    refusal = useless(request, Admission(name="peers.p", services=frozenset({"echo"})), ContextTable())
+    assert refusal.needs == ("store", "find")
 
 
 def test_proposals_are_read_and_what_is_written_again_is_what_came() -> None:
