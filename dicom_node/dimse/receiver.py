@@ -24,7 +24,7 @@ from pynetdicom.transport import AssociationSocket
 
 from dicom_node.dimse import pdu
 from dicom_node.dimse.limits import Limits
-from dicom_node.dimse.messages import KNOWN_FIELDS, Message, ServedRequests
+from dicom_node.dimse.messages import Message, ServedRequests
 from dicom_node.dimse.negotiation import Negotiated
 from dicom_node.dimse.pdu import Command, ControlPdu, Fragment, ProtocolError
 from dicom_node.dimse.requests import Requests
@@ -380,10 +380,15 @@ class ReceivingSocket(AssociationSocket):
             message, self._message = self._message, Message()
             self._requests.begin(command, message.context_id, message.data_set)
             return False
-        if command.field & pdu.RESPONSE_BIT and self._requests.hear(command):
-            self._message = Message()
-            return False
-        return self._hand_over(command)
+        if command.field & pdu.RESPONSE_BIT:
+            self._requests.hear(command)
+        elif command.field == pdu.C_ECHO_RQ:
+            self._served.note_request(command)
+            self._handover += self._message.as_echo(command.message_id)
+        elif command.field != pdu.C_CANCEL_RQ:
+            raise ProtocolError("a request of a kind that is not served")
+        self._message = Message()  # a response to nothing, or a cancel that comes too late, is passed over
+        return command.field == pdu.C_ECHO_RQ
 
     def _answer(self, turn_ends: float) -> float:
         """Send what comes next of an answer, then look whether the peer said anything meanwhile; return the time."""
@@ -400,14 +405,6 @@ class ReceivingSocket(AssociationSocket):
         else:
             self._last_sign = self._unit_since = now
         return now
-
-    def _hand_over(self, command: Command) -> bool:
-        if command.field not in KNOWN_FIELDS:
-            raise ProtocolError("a command of no known kind")
-        self._served.note_request(command)
-        self._handover += self._message.as_units()
-        self._message = Message()
-        return True
 
     def _stores_of_association(self) -> StoreService:
         if self._store_service is None:
