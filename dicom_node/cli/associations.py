@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import opened
 from dicom_node.cli.output import Cell, json_option, jsonable, local, printable, write_json, write_table
 from dicom_node.settings import Settings
+from dicom_node.settings.values import Networks
 
 LIMIT = 50
 """Associations that are shown unless told otherwise."""
@@ -24,7 +26,7 @@ LOOK = 0.5
 """Seconds between two looks for new ones."""
 
 _ACCEPTED, _ENDED, _REFUSED = "association.accepted", "association.ended", "association.refused"
-_UNKNOWN_CALLER, _UNKNOWN_CALLED = "1/1/3", "1/1/7"
+_UNKNOWN_CALLER, _UNKNOWN_CALLED, _USELESS = "1/1/3", "1/1/7", "1/1/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Call:
     seconds: float | None = None
     reason: str = ""
     code: str = ""
+    needs: tuple[str, ...] = ()
+    """Permissions of which each would have admitted it."""
     count: int = 1
     """How many attempts this stands for."""
 
@@ -128,6 +132,7 @@ def _refused(record: AuditRecord) -> Call:
         outcome="refused",
         reason=details["reason"],
         code=details["code"],
+        needs=tuple(details.get("needs", ())),
         count=details.get("count", 1),
     )
 
@@ -138,10 +143,24 @@ def _refused(record: AuditRecord) -> Call:
 def lines_for(call: Call, settings: Settings) -> list[str]:
     """Return lines of configuration, ready to paste, that would admit a refused caller; none when none would."""
     if call.code == _UNKNOWN_CALLED:
-        titles = ", ".join(map(_quoted, (*settings.node.ae_title, call.called_ae)))
-        return ["# if the device cannot be told to call this node by its name:", "[node]", f"ae_title = [{titles}]"]
-    if call.code != _UNKNOWN_CALLER:
-        return []
+        titles = _list((*settings.node.ae_title, call.called_ae))
+        return ["# if the device cannot be told to call this node by its name:", "[node]", f"ae_title = {titles}"]
+    listed = [(name, entry) for name, entry in settings.entries() if entry.ae_title == call.calling_ae]
+    here = [(name, entry) for name, entry in listed if _is_from(call.peer, entry.host)]
+    if call.code == _USELESS and call.needs and here:
+        name, entry = here[0]
+        return [
+            f"# in the entry of {name}, what of it is to be allowed:",
+            f"allow = {_list((*entry.allow, *call.needs))}",
+        ]
+    if call.code != _UNKNOWN_CALLER or here:
+        return []  # who lacks the certificate or username of its entry is not let in by another entry without one
+    if listed:
+        name, entry = listed[0]
+        return [
+            f"# if the device moved, in the entry of {name}:",
+            f"host = {_list((*map(_host, entry.host), call.peer))}",
+        ]
     who = [f"ae_title = {_quoted(call.calling_ae)}", f"host = {_quoted(call.peer)}"]
     units = [*settings.units] or ["UNIT"]
     return [
@@ -152,6 +171,19 @@ def lines_for(call: Call, settings: Settings) -> list[str]:
         f"[[units.{units[0]}.identity]]",
         *who,
     ]
+
+
+def _is_from(peer: str, hosts: Networks) -> bool:
+    address = ip_address(peer.partition("%")[0])
+    return any(address.version == host.version and address in host for host in hosts)
+
+
+def _host(network: IPv4Network | IPv6Network) -> str:
+    return str(network if network.num_addresses > 1 else network.network_address)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
 def _quoted(text: str) -> str:

@@ -107,6 +107,8 @@ class Refusal:
     source: int
     reason: int
     words: str
+    needs: tuple[str, ...] = ()
+    """Permissions of which each would have admitted it."""
 
 
 def _stranger(words: str) -> Refusal:

@@ -23,10 +23,10 @@ from pynetdicom.transport import AddressInformation
 
 from dicom_node.dicom.facts import Provenance
 from dicom_node.dimse import pdu
-from dicom_node.dimse.access import AccessList, Admission, Refusal
+from dicom_node.dimse.access import SERVICES, AccessList, Admission, Refusal
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS, ContextTable
 from dicom_node.dimse.limits import Limits
-from dicom_node.dimse.negotiation import AssociationRequest, Negotiated, parse_association_request
+from dicom_node.dimse.negotiation import AssociationRequest, Negotiated, negotiate, parse_association_request
 from dicom_node.dimse.receiver import ReceivingSocket
 from dicom_node.dimse.serving import AcceptedContext, Link, RequestService, ServiceMaker, StoreService
 from dicom_node.dimse.store import Tally
@@ -298,7 +298,7 @@ def _too_late() -> pdu.ProtocolError:
     return pdu.ProtocolError("no association was requested in time")
 
 
-def useless(request: AssociationRequest, admission: Admission) -> Refusal:
+def useless(request: AssociationRequest, admission: Admission, contexts: ContextTable) -> Refusal:
     """Return the refusal of a request of which nothing could be accepted."""
     proposed = list(dict.fromkeys(proposal.abstract_syntax for proposal in request.proposals))
     words = "it proposes no presentation context"
@@ -307,7 +307,9 @@ def useless(request: AssociationRequest, admission: Admission) -> Refusal:
         may = ", ".join(sorted(admission.services)) or "nothing"
         words = f"nothing of what it proposes ({some}) is known here, transfer syntax and all, and allowed to it; "
         words += f"{admission.name} may: {may}"
-    return Refusal(result=1, source=1, reason=1, words=words)
+    more = [each for each in SERVICES if each not in admission.services]
+    needs = [each for each in more if not negotiate(request, contexts, frozenset({each})).is_useless]
+    return Refusal(result=1, source=1, reason=1, words=words, needs=tuple(needs))
 
 
 def refuse(connection: socket.socket, refusal: Refusal) -> None:

@@ -23,7 +23,7 @@ from dicom_node.dimse.capacity import Full, Places
 from dicom_node.dimse.contexts import LIBRARY_CONTEXTS
 from dicom_node.dimse.negotiation import AssociationRequest, negotiate
 from dicom_node.dimse.port import SELF_CHECK, taken
-from dicom_node.dimse.tls import peer_certificate, shake_hands
+from dicom_node.dimse.tls import HandshakeRefusedError, peer_certificate, shake_hands
 from dicom_node.logs import get_logger, silence_pynetdicom
 
 log = get_logger(__name__)
@@ -281,6 +281,8 @@ class _Connection(RequestHandler):
         except (pdu.ProtocolError, OSError) as error:
             reason = str(error) if isinstance(error, pdu.ProtocolError) else "the connection broke"
             log.info("connection.dropped", peer=address, reason=reason)
+            if isinstance(error, HandshakeRefusedError):
+                self.server.wire.audit.refused(calling_ae="", called_ae="", peer=address, code="", reason=reason)
             self.server.shutdown_request(connection)
             return
         is_own = request.calling_ae == self.server.own_title
@@ -301,6 +303,7 @@ class _Connection(RequestHandler):
                 peer=address,
                 code=f"{refusal.result}/{refusal.source}/{refusal.reason}",
                 reason=refusal.words,
+                needs=refusal.needs,
             )
         refuse(connection, refusal)
         with contextlib.suppress(OSError):
@@ -321,7 +324,7 @@ class _Connection(RequestHandler):
             return admission
         negotiated = negotiate(request, wire.contexts, admission.services, is_named=admission.is_named)
         if negotiated.is_useless:
-            return useless(request, admission)
+            return useless(request, admission, wire.contexts)
         # The server knows a connection by the socket that it accepted.
         refusal = self.server.reserve(self.request, request.calling_ae, brings="store" in admission.services)
         if refusal is not None:

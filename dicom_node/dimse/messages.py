@@ -11,6 +11,8 @@ COMMAND_LIMIT = 1 << 14
 IDENTIFIER_LIMIT = 1 << 20
 """Longest data set taken for a message the library serves (a query's identifier), in bytes."""
 
+_VERIFICATION = "1.2.840.10008.1.1"
+
 _PENDING = frozenset({0xFF00, 0xFF01})
 """Statuses after which more responses follow (PS3.4 C.4.1.1.4)."""
 
@@ -63,12 +65,11 @@ class Message:
         """The data set as far as it came, b"" for none."""
         return bytes(self._data or b"")
 
-    def as_units(self) -> bytes:
-        """Return the message as the units the library will read, one for the command, one for the data set."""
-        units = pdu.data_units(self.context_id, bytes(self._command_bytes), is_command=True, maximum_length=0)
-        if self._data is not None:
-            units += pdu.data_units(self.context_id, bytes(self._data), is_command=False, maximum_length=0)
-        return units
+    def as_echo(self, message_id: int) -> bytes:
+        """Return a C-ECHO-RQ as the library will read it, made anew: it breaks down on odd elements."""
+        echo: dict[int, int | str] = {0x0002: _VERIFICATION, 0x0110: message_id}
+        command = pdu.command_set(pdu.C_ECHO_RQ, echo, has_data_set=False)
+        return pdu.data_units(self.context_id, command, is_command=True, maximum_length=0)
 
 
 class ServedRequests:
@@ -89,9 +90,8 @@ class ServedRequests:
 
     def note_request(self, command: Command) -> None:
         """Count a request that is handed to the library."""
-        if not command.field & pdu.RESPONSE_BIT and command.field != pdu.C_CANCEL_RQ:
-            with self._lock:
-                self._open.add(command.message_id)
+        with self._lock:
+            self._open.add(command.message_id)
 
     def note_sent(self, units: bytes) -> None:
         """Look for a final response in what was sent; every unit holds whole values, as both our senders make them."""

@@ -27,6 +27,9 @@ _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS, _IMPLEMENTATION_VERSION = 0x51, 0x52, 0x
 _USUAL_LENGTH = struct.pack(">L", 16384)
 """Maximum length that a peer is taken to have which does not say."""
 
+_LEAST_LENGTH = 8
+"""A maximum length below has no room for anything beside the header of a value: it is taken as none, as 0 is."""
+
 _ONE_AT_A_TIME = struct.pack(">HH", 1, 1)
 """Operations invoked and performed at a time (PS3.7 D.3.3.3)."""
 
@@ -239,6 +242,8 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         elif kind == _USER_INFORMATION:
             information += item[4:]
         elif kind == _APPLICATION_CONTEXT:
+            if not is_uid(item[4:].strip(b"\0 ").decode("latin-1")):
+                raise ProtocolError("the application context name is no UID")
             before += item
     parts = [*_items(information)]
     user = [kept for number, part in parts if (kept := _for_library(number, part))]
@@ -268,7 +273,7 @@ def _for_library(kind: int, part: bytes) -> bytes:
     """
     body = part[4:]
     if kind == _MAXIMUM_LENGTH and len(body) == 4:
-        return part
+        return part if int.from_bytes(body) >= _LEAST_LENGTH else _item(kind, bytes(4))
     if kind == _IMPLEMENTATION_CLASS and is_uid(body.strip(b"\0 ").decode("latin-1")):
         return part
     if kind == _IMPLEMENTATION_VERSION and (name := bytes(map(_plain, body[:16])).strip()):

@@ -25,6 +25,9 @@ NO_DATA_SET = 0x0101
 
 HEADER_LENGTH = 6
 PDV_HEADER_LENGTH = 6
+_ENDING_LENGTH = 4
+"""Length of A-RELEASE-RQ, A-RELEASE-RP and A-ABORT after the header (PS3.8 9.3.6 to 9.3.8)."""
+
 CONTROL_PDU_LIMIT = 1 << 17
 """Longest body taken for anything but P-DATA-TF, in bytes; a request with 128 contexts stays far below."""
 
@@ -164,6 +167,8 @@ class UnitParser:
             raise ProtocolError("unknown type of protocol data unit")
         if length > CONTROL_PDU_LIMIT:
             raise ProtocolError("a protocol data unit is too long")
+        if kind > DATA_TF and length != _ENDING_LENGTH:
+            raise ProtocolError("a protocol data unit has another length than its kind has")
         if len(self._head) < HEADER_LENGTH + length:
             return None
         unit = ControlPdu(kind, bytes(self._head))

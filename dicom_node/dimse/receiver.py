@@ -295,7 +295,7 @@ class ReceivingSocket(AssociationSocket):
         """Outside an established association every unit goes to the library as it is."""
         for event in self._events:
             if isinstance(event, ControlPdu):
-                self._handover += event.data
+                self._pass_on(event)
                 return True
             # Data before the association stands, or after its release began: an empty value of the same kind lets
             # the library's state machine decide (PS3.8 9.2.3).
@@ -303,6 +303,11 @@ class ReceivingSocket(AssociationSocket):
                 self._handover += pdu.data_units(event.context_id, b"", is_command=event.is_command, maximum_length=0)
                 return True
         return False
+
+    def _pass_on(self, unit: ControlPdu) -> None:
+        if unit.type < pdu.DATA_TF:  # the library has the request already, from the listener
+            raise ProtocolError("an association was negotiated in an association")
+        self._handover += unit.data
 
     def _serve_events(self) -> bool:
         """Work off what was cut from the stream; return True when a unit for the library is ready."""
@@ -315,7 +320,7 @@ class ReceivingSocket(AssociationSocket):
         for event in self._events:
             if isinstance(event, ControlPdu):
                 self._discard()
-                self._handover += event.data
+                self._pass_on(event)
                 return True
             if self._take(event):
                 return True
@@ -375,10 +380,15 @@ class ReceivingSocket(AssociationSocket):
             message, self._message = self._message, Message()
             self._requests.begin(command, message.context_id, message.data_set)
             return False
-        if command.field & pdu.RESPONSE_BIT and self._requests.hear(command):
-            self._message = Message()
-            return False
-        return self._hand_over(command)
+        if command.field & pdu.RESPONSE_BIT:
+            self._requests.hear(command)
+        elif command.field == pdu.C_ECHO_RQ:
+            self._served.note_request(command)
+            self._handover += self._message.as_echo(command.message_id)
+        elif command.field != pdu.C_CANCEL_RQ:
+            raise ProtocolError("a request of a kind that is not served")
+        self._message = Message()  # a response to nothing, or a cancel that comes too late, is passed over
+        return command.field == pdu.C_ECHO_RQ
 
     def _answer(self, turn_ends: float) -> float:
         """Send what comes next of an answer, then look whether the peer said anything meanwhile; return the time."""
@@ -395,12 +405,6 @@ class ReceivingSocket(AssociationSocket):
         else:
             self._last_sign = self._unit_since = now
         return now
-
-    def _hand_over(self, command: Command) -> bool:
-        self._served.note_request(command)
-        self._handover += self._message.as_units()
-        self._message = Message()
-        return True
 
     def _stores_of_association(self) -> StoreService:
         if self._store_service is None:

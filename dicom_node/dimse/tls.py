@@ -42,6 +42,10 @@ _WORDS = {
 """Why a handshake failed, in words, by the library's reasons."""
 
 
+class HandshakeRefusedError(ProtocolError):
+    """TLS was not agreed on for what the peer showed or offers; it neither was too slow nor went away."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerCertificate:
     """A certificate that was verified in a handshake."""
@@ -165,8 +169,8 @@ def _context(protocol: Any, files: TlsFiles) -> ssl.SSLContext:
 def shake_hands(connection: socket.socket, context: ssl.SSLContext, patience: float) -> SecureSocket | None:
     """Make a connection that was accepted a TLS connection within ``patience`` seconds; it does not block afterwards.
 
-    Returns None for the node's own check. Raises ProtocolError with words for the operator; the connection is closed
-    then.
+    Returns None for the node's own check. Raises ProtocolError with words for the operator, HandshakeRefusedError where
+    it is the peer's certificate or what it offers; the connection is closed then.
     """
     deadline = time.monotonic() + patience
     connection.setblocking(False)
@@ -184,7 +188,7 @@ def shake_hands(connection: socket.socket, context: ssl.SSLContext, patience: fl
         if secure.is_own_check:
             return None
         if isinstance(error, OSError):
-            raise ProtocolError(_handshake_words(error)) from None
+            raise _handshake_error(error) from None
         raise
     return secure
 
@@ -206,15 +210,15 @@ def _finish_handshake(secure: SecureSocket, deadline: float) -> None:
             raise TimeoutError
 
 
-def _handshake_words(error: OSError) -> str:
+def _handshake_error(error: OSError) -> ProtocolError:
     if isinstance(error, TimeoutError):
-        return "no TLS was agreed on in time"
+        return ProtocolError("no TLS was agreed on in time")
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        return HandshakeRefusedError(f"its certificate is not accepted: {error.verify_message}")
     reason = error.reason if isinstance(error, ssl.SSLError) else ""
     if reason and not isinstance(error, ssl.SSLEOFError):
-        return _WORDS.get(reason, f"TLS was not agreed on ({reason.replace('_', ' ').lower()})")
-    return "the connection broke before TLS was agreed on"
+        return HandshakeRefusedError(_WORDS.get(reason, f"TLS was not agreed on ({reason.replace('_', ' ').lower()})"))
+    return ProtocolError("the connection broke before TLS was agreed on")
 
 
 def peer_certificate(connection: socket.socket) -> PeerCertificate | None:

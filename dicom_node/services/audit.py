@@ -193,12 +193,16 @@ class CallAudit:
         caller = {"association": secrets.token_hex(6), "calling_ae": calling_ae, "called_ae": called_ae, "peer": peer}
         return AssociationAudit(self._trail, caller)
 
-    def refused(self, *, calling_ae: str, called_ae: str, peer: str, code: str, reason: str) -> None:
+    def refused(
+        self, *, calling_ae: str, called_ae: str, peer: str, code: str, reason: str, needs: Sequence[str] = ()
+    ) -> None:
         """Record a refusal, ``code`` being result/source/reason of the A-ASSOCIATE-RJ; of a flood the first ones.
 
+        ``needs`` are permissions of which each would have admitted it.
         The others of the same address are counted, and told once a minute while they last.
         """
-        details = {"calling_ae": calling_ae, "called_ae": called_ae, "peer": peer, "code": code, "reason": reason}
+        details: dict[str, Any] = {"calling_ae": calling_ae, "called_ae": called_ae, "peer": peer}
+        details |= {"code": code, "reason": reason, **({"needs": list(needs)} if needs else {})}
         self._tell_counted()
         now = self._clock()
         with self._lock:

@@ -16,7 +16,15 @@ from dicom_node.dimse.access import Caller, Destination
 from dicom_node.dimse.certificates import Profile, TlsFiles
 from dicom_node.settings.audit import AuditTable
 from dicom_node.settings.channels import AlertsTable
-from dicom_node.settings.devices import AttachmentTable, ConfigTable, PeerTable, RuleTable, SenderTable, UnitTable
+from dicom_node.settings.devices import (
+    AttachmentTable,
+    ConfigTable,
+    IdentityTable,
+    PeerTable,
+    RuleTable,
+    SenderTable,
+    UnitTable,
+)
 from dicom_node.settings.secrets import read_secret
 from dicom_node.settings.values import (
     AeTitles,
@@ -289,14 +297,16 @@ class Settings(ConfigTable):
         return tuple(merged.values())
 
     def _all_callers(self) -> Iterator[Caller]:
+        yield from filter(None, (entry.caller(name) for name, entry in self.entries()))
+
+    def entries(self) -> Iterator[tuple[str, IdentityTable | PeerTable]]:
+        """Yield what application entities are listed by, each with its name, such as ``units.prone1``."""
         for name, unit in self.units.items():
-            yield from filter(None, (entry.caller(f"units.{name}") for entry in unit.identity))
+            yield from ((f"units.{name}", entry) for entry in unit.identity)
         for name, attachment in self.attachments.items():
-            yield from filter(None, (entry.caller(f"attachments.{name}") for entry in attachment.identity))
-        for name, sender in self.senders.items():
-            yield from filter(None, (sender.caller(f"senders.{name}"),))
-        for name, peer in self.peers.items():
-            yield peer.caller(f"peers.{name}")
+            yield from ((f"attachments.{name}", entry) for entry in attachment.identity)
+        yield from ((f"senders.{name}", sender) for name, sender in self.senders.items())
+        yield from ((f"peers.{name}", peer) for name, peer in self.peers.items())
 
     def destinations(self) -> tuple[Destination, ...]:
         """Return where listed application entities take associations; peers first."""

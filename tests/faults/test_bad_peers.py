@@ -21,7 +21,8 @@ import pytest
 
 from tests import raw_peer
 from tests.archives import received_files, wait_until
-from tests.live import LiveNode, live_node
+from tests.certificates import Authority
+from tests.live import LiveNode, free_port, live_node
 from tests.raw_peer import EXPLICIT, IMPLICIT, MAMMOGRAM, VERIFICATION, RawPeer
 
 CONNECTIONS = 512
@@ -53,6 +54,12 @@ association_request = "4 s"
 pdu = "4 s"
 idle = "5 s"
 sending = "4 s"
+tls_handshake = "4 s"
+[node.tls]
+port = TLS_PORT
+certificate_file = "ca/node.crt"
+key_file = "ca/node.key"
+ca_file = "ca/ca.pem"
 [storage]
 path = "data"
 min_free = "1 MiB"
@@ -66,11 +73,27 @@ host = "127.3.0.1"
 )
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A node with both its ports."""
+
+    node: LiveNode
+    tls_port: int
+
+
+@contextlib.contextmanager
+def guarded_node(folder: Path, config: str = CONFIG) -> Iterator[Guarded]:
+    authority, tls_port = Authority(folder / "ca"), free_port()
+    authority.issue("node", "127.0.0.1")
+    with live_node(folder, config=config.replace("TLS_PORT", str(tls_port))) as node:
+        yield Guarded(node, tls_port)
+
+
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     _need_files(3 * CONNECTIONS)
-    with live_node(tmp_path_factory.mktemp("node"), config=CONFIG) as node:
-        yield node
+    with guarded_node(tmp_path_factory.mktemp("node")) as guarded:
+        yield guarded
 
 
 def _need_files(number: int) -> None:
@@ -93,7 +116,7 @@ class Kind:
     """A way to be a bad peer.
 
     ``once`` is sent after connecting by the unit of that AE title; of ``drip`` a byte each turn; ``flood`` as fast as
-    it goes. ``wild`` kinds come from listed units, the others from strangers.
+    it goes. ``wild`` kinds come from listed units, the others from strangers. ``tls`` kinds go to the port with TLS.
     """
 
     name: str
@@ -102,6 +125,7 @@ class Kind:
     flood: bytes = b""
     reads: bool = True
     wild: bool = False
+    tls: bool = False
 
 
 def _request(title: bytes) -> bytes:
@@ -113,6 +137,8 @@ _EMPTY_STORE = raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.3", da
 
 KINDS = [
     Kind("silent"),
+    Kind("silent by TLS", tls=True),
+    Kind("half a handshake", once=lambda _: b"\x16\3\1\2\0\1", tls=True),
     Kind("dripping", drip=_request(b"STRANGER")),
     Kind("half a request", once=lambda title: _request(title)[:100]),
     Kind("giant request", once=lambda _: b"\1\0\xff\xff\xff\xff", flood=bytes(1 << 16)),
@@ -140,12 +166,12 @@ class _Connection:
 class Attack:
     """Keeps so many bad peers at it, opening anew, some each second, what the node has closed, until told to let go."""
 
-    def __init__(self, port: int, places: Sequence[tuple[Kind, str, bytes]]) -> None:
+    def __init__(self, guarded: Guarded, places: Sequence[tuple[Kind, str, bytes]]) -> None:
         """``places``: for each peer its kind, its address and its AE title."""
         self.longest: dict[str, float] = {}
         """Seconds that a peer of each kind stayed connected."""
         self.opened = 0
-        self._port = port
+        self._guarded = guarded
         self._places = list(places)
         self._free = deque(range(len(self._places)))
         self._living: dict[int, tuple[int, _Connection]] = {}
@@ -199,7 +225,7 @@ class Attack:
         made.bind((address, 0))
         made.setblocking(False)
         with contextlib.suppress(BlockingIOError):
-            made.connect(("127.0.0.1", self._port))
+            made.connect(("127.0.0.1", self._guarded.tls_port if kind.tls else self._guarded.node.port))
         self.opened += 1
         connection = _Connection(kind, made, kind.once(title))
         self._living[made.fileno()] = (place, connection)
@@ -264,12 +290,13 @@ def resident(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_unit_is_served_while_bad_peers_hang_on(node: LiveNode) -> None:
+def test_a_unit_is_served_while_bad_peers_hang_on(guarded: Guarded) -> None:
+    node = guarded.node
     base = {process: resident(process) for process in processes(node)}
     peak = dict(base)
     lines = node.log.read_bytes().count(b"\n")
     took = []
-    with Attack(node.port, bad_peers(2 * CONNECTIONS)) as attack:
+    with Attack(guarded, bad_peers(2 * CONNECTIONS)) as attack:
         for _ in range(8):
             began = time.monotonic()
             with unit_peer(node) as unit:
@@ -298,7 +325,8 @@ def test_ten_hung_peers_do_not_hold_up_a_stop(tmp_path: Path) -> None:
     patient = CONFIG.replace('"5 s"', '"60 s"').replace('"4 s"', '"60 s"')
     hanging = [kind for kind in KINDS if "giant" not in kind.name]
     places = [(kind, "127.1.0.1", b"UNIT1") for kind in [*hanging, *hanging][:10]]
-    with live_node(tmp_path, config=patient) as node, Attack(node.port, places) as attack:
+    with guarded_node(tmp_path, patient) as guarded, Attack(guarded, places) as attack:
+        node = guarded.node
         wait_until(lambda: b"instance.refused" in node.log.read_bytes() and attack.is_stuck)
         assert attack.connected == len(places) == attack.opened
         began = time.monotonic()
@@ -307,11 +335,11 @@ def test_ten_hung_peers_do_not_hold_up_a_stop(tmp_path: Path) -> None:
     assert received_files(node.data) == []
 
 
-def test_200_units_at_once_are_all_served(node: LiveNode) -> None:
+def test_200_units_at_once_are_all_served(guarded: Guarded) -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         units = [
-            stack.enter_context(RawPeer(node.port, contexts=None, source=f"127.1.0.{number}"))
+            stack.enter_context(RawPeer(guarded.node.port, contexts=None, source=f"127.1.0.{number}"))
             for number in range(1, UNITS + 1)
         ]
         for number, unit in enumerate(units, start=1):

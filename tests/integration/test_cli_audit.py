@@ -8,7 +8,7 @@ import sys
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
@@ -167,6 +167,32 @@ def test_a_stranger_is_admitted_by_the_lines_it_was_refused_with(commands: Comma
         config.write_text(config.read_text() + "\n" + "\n".join(lines))
         callers = load_settings(config, {}).settings.callers()
         assert any(each.ae_title == "7TH FLOOR" and each.calls_from("10.20.30.99") for each in callers)
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [
+        # It lacks the proof that its entry asks for: nothing that lets it in without is to be pasted.
+        ({"calling_ae": "PRONE_RM2", "peer": "127.0.0.1", "code": "1/1/3"}, []),
+        (
+            {"calling_ae": "UPRIGHT_B", "peer": "10.20.30.22", "code": "1/1/3"},
+            ["# if the device moved, in the entry of units.upright_b:", 'host = ["127.0.0.0/8", "10.20.30.22"]'],
+        ),
+        (
+            {"calling_ae": "PACS", "peer": "127.0.0.1", "code": "1/1/1", "needs": ["move"]},
+            ["# in the entry of peers.pacs, what of it is to be allowed:", 'allow = ["echo", "find", "move"]'],
+        ),
+        ({"calling_ae": "PACS", "peer": "127.0.0.1", "code": "1/1/1"}, []),
+        ({"calling_ae": "", "peer": "127.0.0.1", "code": ""}, []),
+    ],
+)
+def test_who_is_listed_is_admitted_by_its_own_entry(
+    commands: Commands, site: Path, call: dict[str, Any], lines: list[str]
+) -> None:
+    with opened_site(site) as stores:
+        CallAudit(stores.archive.audit).refused(called_ae="SBB_NODE", reason="in words", **call)
+    (refused,) = commands.json("associations", "--rejected")
+    assert refused["config"] == lines
 
 
 def test_nobody_has_called(commands: Commands) -> None:

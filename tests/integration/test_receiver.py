@@ -193,6 +193,29 @@ def test_echo_between_stores_is_served_by_the_library(node: Node) -> None:
         assert peer.release()[0] == 6
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        raw_peer.command_set(0x8130, 1, VERIFICATION, data=False),  # a response to nothing
+        raw_peer.command_set(0x8FFF, 1, VERIFICATION, data=False),  # not even a response
+        raw_peer.command_set(0x0FFF, 1, "", data=False),  # a cancel of nothing
+    ],
+)
+def test_what_comes_too_late_is_passed_over(node: Node, before: bytes) -> None:
+    with RawPeer(node.port) as peer:
+        peer.send(raw_peer.message(3, before), raw_peer.message(3, raw_peer.echo_request(5)))
+        assert peer.read_response()[0].message_id == 5
+        assert peer.release()[0] == 6
+
+
+def test_an_echo_with_odd_elements_is_answered(node: Node) -> None:
+    odd = raw_peer.element(0x0002, b"\xff\xfe") + raw_peer.element(0x0100, b"\x30\0")
+    odd += raw_peer.element(0x0110, b"\7\0") + raw_peer.element(0x0700, b"\1\2\3\4\5\6")  # no (0000,0800)
+    with RawPeer(node.port) as peer:
+        peer.send(raw_peer.message(3, raw_peer.element(0x0000, len(odd).to_bytes(4, "little")) + odd))
+        assert peer.read_response()[0].message_id == 7
+
+
 def test_an_association_that_rested_still_echoes_stores_and_releases(node: Node) -> None:
     with RawPeer(node.port) as peer:
         time.sleep(REST + 0.5)
@@ -240,6 +263,13 @@ def test_a_response_is_cut_to_the_peers_maximum_length(node: Node) -> None:
         assert peer.read_response()[0].status == 0
 
 
+@pytest.mark.parametrize("maximum", range(1, 9))
+def test_a_maximum_length_that_leaves_room_for_nothing_is_none(node: Node, maximum: int) -> None:
+    with RawPeer(node.port, maximum=maximum) as peer:
+        peer.send(raw_peer.message(3, raw_peer.echo_request()))
+        assert peer.read_response()[0].status == 0
+
+
 def test_a_request_without_a_data_set_is_answered(node: Node) -> None:
     with RawPeer(node.port) as peer:
         peer.send(raw_peer.message(1, raw_peer.store_request(MAMMOGRAM, "1.2.3", data=False)))
@@ -277,6 +307,11 @@ def test_an_abort_in_the_middle_leaves_nothing(node: Node) -> None:
         b"\x09\0\0\0\0\4\0\0\0\0",  # no such unit
         raw_peer.message(1, b"\1\2\3\4\5"),  # no command set
         raw_peer.message(1, b"\0" * 20000),  # too long for a command set
+        b"\x05\0\0\0\0\0",  # a release request without its four bytes
+        b"\x07\0\0\0\0\1\0",  # an abort without them
+        b"\x01\0\0\0\0\4\0\0\0\0",  # an association request in the association
+        raw_peer.message(3, raw_peer.command_set(0x0031, 1, VERIFICATION, data=False)),  # no such command
+        raw_peer.message(3, raw_peer.command_set(0x0140, 1, VERIFICATION, data=False)),  # none that is served
     ],
 )
 def test_a_peer_that_breaks_the_protocol_is_aborted(node: Node, bad: bytes) -> None:

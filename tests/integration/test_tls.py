@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -33,6 +33,7 @@ from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.listener import Listener
 from dicom_node.dimse.port import answers, open_port
 from dicom_node.dimse.tls import client_context, server_context, shake_hands
+from dicom_node.services.audit import CallAudit
 from tests import raw_peer
 from tests.certificates import Authority
 from tests.factories import make_mg, write_file
@@ -54,6 +55,7 @@ class Node:
 
     def __init__(self, files: TlsFiles, *more: Caller, bind: str = "127.0.0.1", **limits: Any) -> None:
         self.store = Remembering()
+        self.recorded: list[tuple[str, Mapping[str, Any]]] = []
         self.context = server_context(files, "OWN")
         anyone = Caller(name="units.prone1", ae_title="PRONE_RM2", hosts=HERE, services=SERVICES)
         wire = Wire(
@@ -63,6 +65,7 @@ class Node:
             make_store=lambda **_: self.store,  # type: ignore[arg-type,return-value]  # a fake of the same shape
             services={},
             now=lambda: datetime.now(UTC),
+            audit=CallAudit(self),
         )
         places = Places.alone(Capacity())
         options: dict[str, Any] = {"wire": wire, "places": places, "own_title": "OWN"}
@@ -75,6 +78,9 @@ class Node:
     @property
     def port(self) -> int:
         return self.secure.port
+
+    def append(self, event: str, details: Mapping[str, Any], *, durable: bool = False) -> None:
+        self.recorded.append((event, details))
 
     def stop(self) -> None:
         for each in (self.plain, self.secure):
@@ -223,6 +229,18 @@ def test_echoscu_is_taken_with_a_certificate_and_not_without(
     ]
     assert "does not" in reasons[3]
     assert "it speaks no TLS" in reasons[4]
+
+
+def test_who_fails_in_the_handshake_is_recorded_as_refused_and_who_only_looks_is_not(authority: Authority) -> None:
+    with running(authority.files()) as node:
+        socket.create_connection(("127.0.0.1", node.port)).close()
+        with RawPeer(node.port, contexts=None) as plain:
+            plain.send(raw_peer.RELEASE)
+            assert plain.is_closed()
+        wait_until(lambda: bool(node.recorded))
+        ((event, details),) = node.recorded
+    assert (event, details["calling_ae"], details["peer"]) == ("association.refused", "", "127.0.0.1")
+    assert "it speaks no TLS" in details["reason"]
 
 
 @needs_dcmtk

@@ -6,6 +6,8 @@ import pytest
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.presentation import PresentationContext
 
+from dicom_node.dimse.access import Admission
+from dicom_node.dimse.association import useless
 from dicom_node.dimse.contexts import ContextTable
 from dicom_node.dimse.negotiation import (
     AssociationRequest,
@@ -49,6 +51,20 @@ def test_titles_padded_with_nul_are_tidied_and_odd_bytes_are_shown() -> None:
     parsed = parse_association_request(request)
     assert (parsed.calling_ae, parsed.called_ae) == ("UNIT", "NODE\\xe4")
     assert parsed.proposing([])[26:42] == b"UNIT            "
+
+
+@pytest.mark.parametrize("name", [b"1.2.840.x", b"\xff\xfe.1", b""])
+def test_an_application_context_that_is_no_uid_is_malformed(name: bytes) -> None:
+    data = raw_peer.associate_request(b"UNIT", b"NODE", [(VERIFICATION, [IMPLICIT])])
+    usual = raw_peer.item(0x10, b"1.2.840.10008.3.1.1.1")
+    with pytest.raises(ProtocolError, match="application context"):
+        parse_association_request(data.replace(usual, raw_peer.item(0x10, name)))
+
+
+def test_a_refusal_names_the_permissions_of_which_each_would_do() -> None:
+    request = request_for((STUDY_ROOT_FIND, [IMPLICIT]), (MAMMOGRAM, [EXPLICIT]))
+    refusal = useless(request, Admission(name="peers.p", services=frozenset({"echo"})), ContextTable())
+    assert refusal.needs == ("store", "find")
 
 
 def test_proposals_are_read_and_what_is_written_again_is_what_came() -> None:
