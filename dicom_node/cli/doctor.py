@@ -88,7 +88,9 @@ def _own(app: App) -> Iterator[Check]:
         with opened(app) as stores:
             view = view_of(stores, now())
     except StorageUnavailableError as error:
-        fix = "mount the volume, or make a new archive with dicom-node serve --create"
+        fix = "mount the volume; only where there never was an archive: dicom-node serve --create"
+        if isinstance(error.__cause__, PermissionError):
+            fix = "run this as the node's user; if it is that user, give the folder back to it with chown"
         yield Check(name="archive", ok=False, seen=str(error), fix=fix)
         return
     except (DatabaseError, OperatorError) as error:

@@ -116,10 +116,7 @@ def take_peer(app: App, words: Sequence[str], ways: Ways) -> tuple[Peer, Sequenc
     found = named.get(first, ())
     if len(found) == 1:
         peer = found[0]
-        return (
-            replace(peer, ae_title=ways.aec or peer.ae_title),
-            rest,
-        )
+        return replace(peer, ae_title=ways.aec or peer.ae_title), rest
     if found:
         raise OperatorError(f"{first} is several: {', '.join(map(str, found))}; write one as TITLE@HOST:PORT")
     if rest and rest[0].isdecimal():

@@ -93,6 +93,8 @@ def send(
         if not paths:
             raise click.UsageError("name what to send: files, folders, or --exam UNIT")
         instances = [*_from_files(map(Path, paths), done)]
+        if not instances and not done.failed:
+            raise OperatorError(f"there is nothing to send in {', '.join(paths)}")
     else:
         if paths:
             raise click.UsageError("send files or --exam, not both")

@@ -1,12 +1,17 @@
 """``dicom-node doctor``: what it sees of a facility in good order, and of one where things are wrong."""
 
+import errno
 import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dicom_node.archive.files import refusals
 from dicom_node.archive.space import MARKER
+from dicom_node.cli import doctor
 from dicom_node.dimse import pdu
 from dicom_node.services.review import review
 from tests.called import peer
@@ -110,6 +115,17 @@ def test_what_keeps_the_node_from_storing_is_told(site: Path, commands: Commands
     checks = look(commands)
     assert list(checks) == ["archive"]
     assert "mount the volume" in checks["archive"]["fix"]
+
+
+def test_an_archive_of_another_user_is_not_to_be_made_anew(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        with refusals("open the archive"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(doctor, "opened", refuse)
+    fix = look(commands)["archive"]["fix"]
+    assert "as the node's user" in fix
+    assert "--create" not in fix
 
 
 def test_people_get_a_line_for_each_and_what_to_do(site: Path, commands: Commands) -> None:

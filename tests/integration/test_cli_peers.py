@@ -222,6 +222,13 @@ def test_files_and_folders_are_sent_as_they_are(archive: Archive, commands: Comm
     assert len(archive.callers) == 1
 
 
+def test_a_folder_without_a_file_is_an_error(archive: Archive, commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    called = commands("send", "far", str(tmp_path / "empty"))
+    assert (called.code, called.err) == (1, f"error: there is nothing to send in {tmp_path}/empty\n")
+    assert archive.callers == []
+
+
 def test_what_a_peer_says_to_an_instance_is_told_without_its_control_characters(
     archive: Archive, commands: Commands, tmp_path: Path
 ) -> None:
@@ -383,8 +390,9 @@ def test_the_level_is_the_one_named_or_that_of_the_keys(
     ],
 )
 def test_what_cannot_be_asked_is_told(
-    archive: Archive, commands: Commands, words: list[str], code: int, told: str
+    archive: Archive, commands: Commands, words: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DICOM_NODE_NODE__PORT", str(free_port()))
     called = commands("find", "far", *words)
     assert (called.code, archive.asked) == (code, [])
     assert told in called.err

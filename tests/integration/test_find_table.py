@@ -321,12 +321,9 @@ class Asked:
             assoc.release()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres", "where no index leads"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        if request.param == "where no index leads":
-            patch.setattr(find_ways, "MOST", -1)
-            patch.setattr(find_ways, "MOST_OF_A_WORD", 0)
+    with ExitStack() as stack:
         url = f"sqlite:///{Path(tmp_path_factory.mktemp('table')) / 'node.db'}"
         if request.param == "postgres":
             server = request.getfixturevalue("postgres_server")
@@ -359,6 +356,15 @@ def test_a_query_finds_what_the_data_sets_say(node: Asked, name: str) -> None:
     found = [ds for _, ds in answers if ds is not None]
     assert [status for status, _ in answers] == [0xFF00] * len(found) + [0x0000]
     assert uids(found, level) == expected(DATA_SETS, FACILITY, ds, frozenset(negotiated))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_no_index_leads_to_is_found_by_going_through_all(node: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_ways, "MOST", -1)
+    monkeypatch.setattr(find_ways, "MOST_OF_A_WORD", 0)
+    for name in CASES:
+        if name.startswith(("fuzzy: ", "relational: ")):
+            test_a_query_finds_what_the_data_sets_say(node, name)
 
 
 def test_answers_are_in_the_zone_of_the_request_and_name_it(node: Asked) -> None:
