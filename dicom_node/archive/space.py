@@ -87,9 +87,7 @@ class Volume:
             space = os.fstatvfs(self.fd)
         free = space.f_bavail * space.f_frsize
         if free < self.min_free_bytes:
-            raise StorageUnavailableError(
-                f"the archive's volume has {free} bytes free, less than its reserve of {self.min_free_bytes}"
-            )
+            raise StorageUnavailableError(f"disk has less than its reserve: {free} of {self.min_free_bytes} bytes")
         if space.f_files and not space.f_favail:
             raise StorageUnavailableError("the archive's volume has no inodes left")
 
