@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Protocol
 
 from dicom_node import __version__, notify
+from dicom_node.accreditation.policies import Policy
 from dicom_node.alerts.deadman import ping
 from dicom_node.dimse.access import Destination
 from dicom_node.dimse.capacity import Places
@@ -150,7 +151,7 @@ class Node:
         """
         stores = self._stores
         self._tell(listening=False)
-        accept_first(stores.site.rules.policy, stores.archive, by=audit.process_user(), now=self._now())
+        accept_first(stores.site.rules.policy, stores.archive.journal, by=audit.process_user(), now=self._now())
         self._tell_policy()
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
@@ -250,8 +251,7 @@ class Node:
 
     def _replace(self, site: Site) -> None:
         """Work by another site, by the policy that is accepted now. To be called with ``_changing`` held."""
-        site = site.under(choose_in_force(site.settings.policy(), self._stores.archive.journal))
-        self._stores.site = site
+        self._stores.site = site = site.under(self._policy(site))
         self._front.take(site)
         self._dispatcher = self._make_dispatcher()
 
@@ -259,9 +259,14 @@ class Node:
         """Work by the policy somebody accepted since."""
         with self._changing:
             before = self._site.rules.policy
-            if choose_in_force(self._site.settings.policy(), self._stores.archive.journal) != before:
+            if self._policy(self._site) != before:
                 self._replace(self._site)
                 log.info("policy.taken", old=before.id, new=self._site.rules.policy.id)
+
+    def _policy(self, site: Site) -> Policy:
+        """Return the policy that is accepted now."""
+        journal = self._stores.archive.journal
+        return choose_in_force(site.settings.policy(), journal, now=self._site.rules.policy)
 
     def _tell_policy(self) -> None:
         """Tell that the configured policy waits for somebody to accept it."""

@@ -12,7 +12,7 @@ from dicom_node.accreditation.standing import Standing
 from dicom_node.accreditation.units import Unit
 from dicom_node.archive.journal import Journal
 from dicom_node.archive.store import LocalArchive
-from dicom_node.errors import ObjectDamagedError
+from dicom_node.errors import ObjectDamagedError, StorageUnavailableError
 from dicom_node.index.engine import Index
 from dicom_node.logs import get_logger
 from dicom_node.services import audit, records
@@ -46,29 +46,35 @@ class Change:
         return replace(self.before, policy_id="") != replace(self.after, policy_id="")
 
 
-def choose_in_force(configured: Policy, journal: Journal) -> Policy:
+def choose_in_force(configured: Policy, journal: Journal, *, now: Policy | None = None) -> Policy:
     """Return the policy standings are worked out by: the accepted one, the configured one when none was accepted.
 
-    When both judge alike, what the configuration says of the sources is taken. Of a damaged journal nothing is guessed:
-    the configured policy holds, and the log says so.
+    When both judge alike, what the configuration says of the sources is taken. When the journal cannot be read the log
+    says so, and it is the one that holds ``now``, without one the configured.
     """
     try:
         accepted = records.policy_in_force(journal)
-    except ObjectDamagedError as error:
+    except (ObjectDamagedError, StorageUnavailableError) as error:
         log.error("policy.not_known", reason=str(error))
-        return configured
+        return now or configured
     if accepted is None or accepted.policy.judges_like(configured):
         return configured
     return accepted.policy
 
 
-def accept_first(configured: Policy, archive: LocalArchive, *, by: str, now: datetime) -> None:
-    """Accept the configured policy for an archive that has none yet.
+def accept_first(configured: Policy, journal: Journal, *, by: str, now: datetime) -> None:
+    """Accept the configured policy for an archive that has none yet; a disk that is full leaves it to the next start.
 
-    Raises StorageUnavailableError, ObjectDamagedError when the journal is damaged.
+    Raises ObjectDamagedError when the journal is damaged.
     """
-    if records.policy_in_force(archive.journal) is None:
-        _save(archive, configured, before="", by=by, reason="the first start of the node", now=now)
+    reason = "the first start of the node"
+    try:
+        if records.policy_in_force(journal) is None:
+            records.save_policy(
+                journal, AcceptedPolicy(policy=configured, reason=reason, accepted_by=by, accepted_at=now)
+            )
+    except StorageUnavailableError as error:
+        log.warning("policy.not_kept", reason=str(error))
 
 
 def accept(
@@ -78,15 +84,10 @@ def accept(
 
     Raises StorageUnavailableError, ObjectDamagedError, DatabaseError.
     """
-    _save(archive, policy, before=before.id, by=by, reason=reason, now=now)
+    records.save_policy(archive.journal, AcceptedPolicy(policy=policy, reason=reason, accepted_by=by, accepted_at=now))
+    audit.policy_accepted(archive.audit, by=by, policy_id=policy.id, before=before.id, reason=reason)
     with index.write() as conn:
         want_review(conn)
-
-
-def _save(archive: LocalArchive, policy: Policy, *, before: str, by: str, reason: str, now: datetime) -> None:
-    accepted = AcceptedPolicy(policy=policy, reason=reason, accepted_by=by, accepted_at=now)
-    records.save_policy(archive.journal, accepted)
-    audit.policy_accepted(archive.audit, by=by, policy_id=policy.id, before=before, reason=reason)
 
 
 def changes(index: Index, rules: Rules, other: Policy, today: date) -> list[Change]:
