@@ -328,8 +328,8 @@ def _rule(policy: Policy, each: Standing, today: date) -> str:
 
 def _accredited_rule(policy: Policy) -> str:
     return (
-        "Every unit on which stereotactic biopsies are performed must be accredited, each unit that shares an "
-        f"attachment included ({policy.citation}; {policy.address})."
+        f"Rule {policy.id}: every unit on which stereotactic biopsies are performed must be accredited, each unit that "
+        f"shares an attachment included ({policy.citation}; {policy.address})."
     )
 
 

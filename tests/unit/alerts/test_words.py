@@ -159,12 +159,16 @@ class TestFindings:
 
 class TestResolved:
     def test_the_exam_that_solved_it_is_named_by_its_day(self) -> None:
-        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "counts_until": "2027-05-24"}))
+        words = resolved_words(
+            nearing(solution={"exam_day": "2026-11-24", "policy_id": "p", "counts_until": "2027-05-24"})
+        )
         assert words.headline == "resolved: clinical exam of 2026-11-24 received"
         assert "up to and including 2027-05-24, 181 days from today" in words.what
 
     def test_an_exam_inside_a_recorded_window_is_told_with_the_package(self) -> None:
-        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "release_on": "2026-11-01"}))
+        words = resolved_words(
+            nearing(solution={"exam_day": "2026-11-24", "policy_id": "p", "release_on": "2026-11-01"})
+        )
         assert "inside the window of the testing package released on 2026-11-01" in words.what
 
     def test_anything_else_is_told_by_its_reason(self) -> None:
