@@ -57,5 +57,5 @@ def _unaccepted(settings: Settings) -> list[str]:
         in_force = choose_in_force(configured, Journal(volume))
         if not configured.judges_like(in_force):
             waits = f"accreditation: nobody accepted {configured.id} as it is written; standings are worked out by "
-            return [f"{waits}{in_force.id} until: dicom-node policies accept"]
+            return [f'{waits}{in_force.id} until: dicom-node policies accept --reason "..."']
     return []

@@ -252,7 +252,9 @@ def _warnings(view: View) -> list[tuple[str, str]]:
     waiting = view.site.unaccepted_policy
     if waiting is not None:
         sentence = f"The configuration changed the rule ({waiting.id}), and nobody accepted it: standings are those of "
-        several.append((sentence + f"{view.site.rules.policy.id} until then:", "dicom-node policies accept"))
+        several.append(
+            (sentence + f"{view.site.rules.policy.id} until then:", 'dicom-node policies accept --reason "..."')
+        )
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")

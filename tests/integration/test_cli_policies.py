@@ -261,13 +261,18 @@ def test_an_override_is_told_with_its_source(filled: Path, commands: Commands) -
 
 
 def test_a_running_node_takes_what_is_accepted_and_no_change_of_the_file_alone(
-    filled: Path, commands: Commands
+    filled: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ran(filled) as running:
         running.node.look()
         configure(filled, NEWER)
+        capsys.readouterr()
         running.reload()
+        assert "policy.not_accepted" in capsys.readouterr().err
         running.node.look()
+        assert running.policy == SIX
+    with ran(filled) as running:
+        assert "policy.not_accepted" in capsys.readouterr().err
         assert running.policy == SIX
         commands.good("policies", "accept", "--yes", "--reason", "letter")
         assert running.policy == SIX
