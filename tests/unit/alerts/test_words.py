@@ -163,6 +163,7 @@ class TestResolved:
             nearing(solution={"exam_day": "2026-11-24", "policy_id": "p", "counts_until": "2027-05-24"})
         )
         assert words.headline == "resolved: clinical exam of 2026-11-24 received"
+        assert words.what.startswith("By rule p the clinical exam of 2026-11-24 solved it.")
         assert "up to and including 2027-05-24, 181 days from today" in words.what
 
     def test_an_exam_inside_a_recorded_window_is_told_with_the_package(self) -> None:
