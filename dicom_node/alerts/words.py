@@ -52,7 +52,7 @@ def resolved_words(about: About) -> Words:
         subject = f"{portion} {_SUBJECTS[about.item.kind]}".strip()
         reason = one_line(str(solution.get("reason", ""))) or "it is no longer so"
         return Words(headline=f"resolved: {subject}", what=f"{capital(reason)}.", why="", do=())
-    what = f"The {portion} exam of {exam_day} solved it."
+    what = f"By rule {solution['policy_id']} the {portion} exam of {exam_day} solved it."
     if until is not None:
         what += (
             f" It counts for a testing package released up to and including {until}, {from_today(until, about.today)}."

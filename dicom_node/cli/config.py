@@ -1,14 +1,19 @@
 """``dicom-node check-config``: every problem of a configuration file, or what is in force."""
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from dicom_node.archive.journal import Journal
+from dicom_node.archive.space import Volume
 from dicom_node.cli.app import App, pass_app, tell_problems
 from dicom_node.cli.output import printable
-from dicom_node.settings import certificates_in, check_certificates, show
+from dicom_node.errors import NodeError
+from dicom_node.services.policies import choose_in_force
+from dicom_node.settings import Settings, certificates_in, check_certificates, show
 
 
 @click.command("check-config")
@@ -23,7 +28,7 @@ def check_config(app: App, *, file: Path | None, is_shown: bool, with_origin: bo
     """
     loaded = replace(app, config=file or app.config).loaded
     warnings = check_certificates(loaded, datetime.now(UTC))
-    tell_problems([], [*loaded.warnings, *warnings])
+    tell_problems([], [*loaded.warnings, *warnings, *_unaccepted(loaded.settings)])
     if is_shown or with_origin:
         for key, text, origin in show(loaded):
             click.echo(f"{printable(key)} = {printable(text)}" + (f"  # {printable(origin)}" if with_origin else ""))
@@ -43,3 +48,14 @@ def check_config(app: App, *, file: Path | None, is_shown: bool, with_origin: bo
         for key, certificate in certificates_in(settings.node.tls.files()):
             whose = f"of {certificate.subject} " if certificate.subject else ""
             click.echo(printable(f"node.tls.{key}: a certificate {whose}ends on {certificate.ends:%Y-%m-%d}"))
+
+
+def _unaccepted(settings: Settings) -> list[str]:
+    """Tell when standings are worked out by another policy; an archive that is not there tells nothing."""
+    configured = settings.policy()
+    with contextlib.suppress(NodeError), contextlib.closing(Volume(settings.storage.path, min_free_bytes=0)) as volume:
+        in_force = choose_in_force(configured, Journal(volume))
+        if not configured.judges_like(in_force):
+            waits = f"accreditation: nobody accepted {configured.id} as it is written; standings are worked out by "
+            return [f'{waits}{in_force.id} until: dicom-node policies accept --reason "..."']
+    return []

@@ -77,7 +77,10 @@ def digest_notice(
     at: datetime,
 ) -> Notice:
     """Return the notice of the digest: every unit, every open alert, and what keeps messages from arriving."""
-    also = [
+    several = list(standings)
+    policies = sorted({each.policy_id for each in several})
+    also = [f"Dates are by rule {', '.join(policies)}: dicom-node policies list."] if policies else []
+    also += [
         f"Messages about {labels.get(unit_id, unit_id)} are held until {silence.until} ({silence.reason})."
         for unit_id, silence in sorted(silences.items())
     ]
@@ -101,7 +104,7 @@ def digest_notice(
                 exam_day=each.exam_day,
                 cutoff=each.cutoff,
             )
-            for each in standings
+            for each in several
         ),
     )
 

@@ -46,6 +46,7 @@ def _by_exam(alert: Alert, now: Standing) -> dict[str, Any] | None:
     return {
         "exam_id": now.newest.exam_id,
         "exam_day": now.newest.day.isoformat(),
+        "policy_id": now.policy_id,
         "counts_until": now.counts_until.isoformat() if now.counts_until else None,
         "release_on": now.release.released_on.isoformat() if now.release and now.state is State.SECURED else None,
     }
@@ -56,7 +57,7 @@ def _by_release(now: Standing) -> dict[str, Any] | None:
         return None
     released = f"the testing package released on {now.release.released_on} is {now.release.state}"
     if now.state is State.SECURED and now.newest is not None:
-        return {"reason": f"{released}, and the exam of {now.newest.day} lies inside its window"}
+        return {"reason": f"{released}, and by rule {now.policy_id} the exam of {now.newest.day} is inside its window"}
     return {"reason": f"{released}, so nothing is counted down"}
 
 

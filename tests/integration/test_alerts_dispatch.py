@@ -383,6 +383,7 @@ class TestDigest:
         digest = next(message for message, _ in channel.sent if message.kind == "digest")
         assert digest.subject == "[ACR SBB] Example Breast Center: weekly summary, 1 open alert"
         assert "2026-06-08" in digest.text
+        assert "Dates are by rule acr-sbb-2023-03-03: " in digest.text
         assert "Upright A, room 4: clinical exam stops counting in 14 days" in digest.text
 
     def test_when_all_is_well_it_says_so(self, sqlite_index: Index, clock: FakeClock) -> None:

@@ -65,7 +65,10 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
     assert lines[0] == "Synthetic Center · Mon 2026-11-23 09:00 CST"
     assert re.fullmatch(r"SBB_NODE is not running · never reviewed, no review to come · \d+ [MGT]iB free", lines[1])
     assert lines[2].startswith("Rule acr-sbb-2023-03-03: ACR Stereotactic Breast Biopsy Accreditation Program, ")
-    assert lines[4:11] == [
+    assert lines[3] == (
+        "  A newer one ships with the node (acr-sbb-2026-01-14); compare: dicom-node policies diff acr-sbb-2026-01-14"
+    )
+    assert lines[5:12] == [
         "Unit       Portion   State    Newest exam  Counts until  Days left  Last received",
         "prone1     clinical  ok       2026-09-14   2027-03-14          111  today 09:00",
         "           phantom   ok       2026-09-14   2027-03-14          111",
@@ -74,7 +77,7 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
         "upright_b  clinical  missing  -            -                     -  -",
         "           phantom   missing  -            -                     -",
     ]
-    warnings = " ".join(line.strip() for line in lines[12:-2])
+    warnings = " ".join(line.strip() for line in lines[13:-2])
     for told in (
         "! The node is not running: nothing is received, reviewed or sent.",
         "! Upright A, room 4: clinical exam stops counting in 15 days (2026-12-08). Perform and send a biopsy case",
@@ -92,7 +95,8 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
 def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     told = commands.json("status")
     assert list(told) == [
-        "facility", "time_zone", "now", "today", "policy", "node", "certificates", "review", "storage", "audit",
+        "facility", "time_zone", "now", "today", "policy", "policy_not_accepted", "newer_policy", "node",
+        "certificates", "review", "storage", "audit",
         "units", "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
@@ -148,13 +152,13 @@ def test_a_package_has_its_window_in_the_table(filled: Path, commands: Commands)
     commands.good("release", "record", "upright_a", "--date", "2026-12-20", "--planned")
     commands.good("release", "record", "upright_b", "--date", "2026-11-20")
     lines = commands.good("status").lines
-    assert lines[4].endswith("Package")
-    assert lines[5].split(maxsplit=2)[2] == (
+    assert lines[5].endswith("Package")
+    assert lines[6].split(maxsplit=2)[2] == (
         "secured  2026-09-14   -                     -  today 09:00    "
         "2026-11-20 recorded, window 2026-05-20 to 2027-01-04, exam inside"
     )
-    assert lines[7].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
-    assert lines[9].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside")
+    assert lines[8].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
+    assert lines[10].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside")
     package = commands.json("status")["units"][0]["portions"][0]["package"]
     assert package == {
         "released_on": "2026-11-20",

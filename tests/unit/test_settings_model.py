@@ -136,6 +136,7 @@ HEADERS = {
     "AccreditationTable": "`[accreditation]`",
     "RemindTable": "`[accreditation.remind]`",
     "PolicyTable": "`[[accreditation.policies]]`",
+    "OverrideTable": "`[[accreditation.overrides]]`",
     "MonthsTable": "`months` of a policy",
     "UnitTable": "`[units.ID]`",
     "IdentityTable": "`[[units.ID.identity]]`",

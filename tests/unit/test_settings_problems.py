@@ -442,3 +442,45 @@ def test_a_rule_may_look_at_whatever_is_read_from_a_header(tmp_path: Path, name:
     loaded = load(tmp_path, SMALL + UNIT + rule)
     assert loaded.warnings == ()
     assert loaded.settings.registry().rules[0].conditions[0].name == name.replace("0a", "0A")
+
+
+OVERRIDE = """\
+[[accreditation.overrides]]
+{policy}
+from = {first}
+to = {last}
+months = {{ clinical = 9, phantom = 9 }}
+article = "Letter"
+revision = 2020-03-27
+address = "on file"
+"""
+
+
+def test_overrides_belong_to_the_policy_in_use_or_to_the_one_they_name(tmp_path: Path) -> None:
+    named = OVERRIDE.format(policy='policy = "acr-sbb-2026-01-14"', first="2020-04-01", last="2020-09-30")
+    later, earlier = (
+        OVERRIDE.format(policy="", first=first, last=last)
+        for first, last in (("2020-10-01", "2020-12-31"), ("2020-04-01", "2020-09-30"))
+    )
+    settings = load(tmp_path, SMALL + UNIT + later + named + earlier).settings
+    assert [each.first.isoformat() for each in settings.policy().overrides] == ["2020-04-01", "2020-10-01"]
+    assert [len(policy.overrides) for policy in settings.policies().values()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (("", "2020-09-30", "2020-10-31"), "overrides.1.from: some of its days are those of accreditation.overrides.0"),
+        (('policy = "acr-sbb-2023-03-03"', "2020-09-01", "2020-09-02"), "some of its days are those of"),
+        (("", "2020-12-02", "2020-12-01"), "to 2020-12-01 is before from 2020-12-02; mend one of them"),
+        (
+            ('policy = "acr"', "2020-12-01", "2020-12-02"),
+            "overrides.1.policy: policy 'acr' does not exist (known: acr-",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_override_is_told(tmp_path: Path, second: tuple[str, str, str], told: str) -> None:
+    first = OVERRIDE.format(policy="", first="2020-04-01", last="2020-09-30")
+    policy, begins, ends = second
+    text = SMALL + UNIT + first + OVERRIDE.format(policy=policy, first=begins, last=ends)
+    assert told in only_problem(tmp_path, text)

@@ -5,7 +5,15 @@ from datetime import date
 
 import pytest
 
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, LATEST, Policy, choose_policy, load_policies
+from dicom_node.accreditation.policies import (
+    DEFAULT_POLICY_ID,
+    LATEST,
+    Override,
+    Policy,
+    choose_policy,
+    load_policies,
+    newer_than,
+)
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 
 OWN = replace(load_policies()[DEFAULT_POLICY_ID], id="our-windows-2027", revision=date(2027, 5, 1))
@@ -51,3 +59,25 @@ def test_every_policy_that_ships_names_its_source_in_full(policy: Policy) -> Non
     assert set(policy.months) == set(COUNTING_PORTIONS)
     assert policy.article in policy.citation
     assert policy.revision.isoformat() in policy.citation
+
+
+def test_a_newer_one_is_one_that_ships_and_whose_source_is_newer() -> None:
+    newer = newer_than(choose_policy(DEFAULT_POLICY_ID))
+    assert newer is not None
+    assert newer.id == "acr-sbb-2026-01-14"
+    assert newer_than(newer) is None
+    assert newer_than(OWN) is None
+
+
+def test_two_policies_judge_alike_by_id_and_windows_alone() -> None:
+    override = Override(
+        first=date(2020, 4, 1), last=date(2020, 9, 30), months=OWN.months, article="A", revision=date(2020, 3, 27),
+        address="on file",
+    )  # fmt: skip
+    with_override = replace(OWN, overrides=(override,))
+    assert OWN.judges_like(replace(OWN, article="another", note="more", revision=date(2028, 1, 1)))
+    assert with_override.judges_like(replace(OWN, overrides=(replace(override, note="more"),)))
+    assert not OWN.judges_like(replace(OWN, id="other"))
+    assert not OWN.judges_like(replace(OWN, months={Portion.CLINICAL: 6, Portion.PHANTOM: 7}))
+    assert not OWN.judges_like(with_override)
+    assert not with_override.judges_like(replace(OWN, overrides=(replace(override, last=date(2020, 10, 1)),)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, choose_policy
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import (
     SEVERITY,
@@ -280,7 +280,7 @@ def test_the_newest_exams_up_to_the_deciding_days_are_enough(
     counting = [CountingExam(exam_id=str(i), day=each) for i, each in enumerate(days)]
     newest = [
         max(up_to, key=lambda each: (each.day, each.exam_id))
-        for until in deciding_days(releases, SIX.months[Portion.CLINICAL], today)
+        for until in deciding_days(releases, SIX.windows(Portion.CLINICAL), today)
         if (up_to := [each for each in counting if each.day <= until])
     ]
     by_all, by_newest = (
@@ -288,3 +288,25 @@ def test_the_newest_exams_up_to_the_deciding_days_are_enough(
         for some in (counting, newest)
     )
     assert by_newest == by_all
+
+
+def test_an_override_decides_for_the_release_dates_it_holds_for() -> None:
+    override = Override(
+        first=date(2026, 11, 1), last=date(2026, 12, 31), months={Portion.CLINICAL: 9, Portion.PHANTOM: 9},
+        article="Letter", revision=date(2026, 10, 20), address="on file",
+    )  # fmt: skip
+    policy = replace(SIX, overrides=(override,))
+    counting = [CountingExam(exam_id="a", day=date(2026, 4, 10))]
+
+    def of(today: date, *releases: Release) -> tuple[State, date | None]:
+        found = standing(UPRIGHT_A, Portion.CLINICAL, counting, releases, policy, today=today, warn_days=60)
+        return found.state, found.cutoff
+
+    def released(day: date) -> Release:
+        return Release(released_on=day, due_on=None, state=ReleaseState.RECORDED)
+
+    assert of(date(2026, 10, 20)) == (State.LAPSED, date(2026, 10, 10))
+    assert of(date(2026, 11, 1)) == (State.NEARING, date(2026, 12, 31))
+    assert of(date(2027, 1, 1)) == (State.LAPSED, date(2026, 12, 31))
+    assert of(date(2027, 2, 1), released(date(2026, 12, 31))) == (State.SECURED, None)
+    assert of(date(2027, 2, 1), released(date(2027, 1, 1))) == (State.SHORT, date(2027, 7, 1))

@@ -23,7 +23,7 @@ def nearing(today: date = TODAY, **details: Any) -> About:
     values = {
         "state": "nearing",
         "rule": "The rule.",
-        "months": 6,
+        "arithmetic": "2026-06-08 plus 6 calendar months is 2026-12-08.",
         "exam_day": "2026-06-08",
         "cutoff": "2026-12-08",
         "last_release": "2026-12-08",
@@ -159,12 +159,17 @@ class TestFindings:
 
 class TestResolved:
     def test_the_exam_that_solved_it_is_named_by_its_day(self) -> None:
-        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "counts_until": "2027-05-24"}))
+        words = resolved_words(
+            nearing(solution={"exam_day": "2026-11-24", "policy_id": "p", "counts_until": "2027-05-24"})
+        )
         assert words.headline == "resolved: clinical exam of 2026-11-24 received"
+        assert words.what.startswith("By rule p the clinical exam of 2026-11-24 solved it.")
         assert "up to and including 2027-05-24, 181 days from today" in words.what
 
     def test_an_exam_inside_a_recorded_window_is_told_with_the_package(self) -> None:
-        words = resolved_words(nearing(solution={"exam_day": "2026-11-24", "release_on": "2026-11-01"}))
+        words = resolved_words(
+            nearing(solution={"exam_day": "2026-11-24", "policy_id": "p", "release_on": "2026-11-01"})
+        )
         assert "inside the window of the testing package released on 2026-11-01" in words.what
 
     def test_anything_else_is_told_by_its_reason(self) -> None:

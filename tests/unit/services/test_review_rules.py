@@ -136,6 +136,7 @@ class TestSolutions:
         now = self.stand(State.OK, TODAY, counts_until=date(2027, 5, 24))
         assert solution(make_alert(), [now]) == {
             "exam_id": "abc", "exam_day": "2026-11-24", "counts_until": "2027-05-24", "release_on": None,
+            "policy_id": "acr-sbb-2026-01-14",
         }  # fmt: skip
 
     def test_the_first_exam_ever(self) -> None:
@@ -152,7 +153,8 @@ class TestSolutions:
     def test_a_release_that_was_recorded(self) -> None:
         released = Release(released_on=date(2026, 11, 1), due_on=None, state=ReleaseState.RECORDED)
         assert self.reason(self.stand(State.SECURED, release=released)) == (
-            "the testing package released on 2026-11-01 is recorded, and the exam of 2026-06-08 lies inside its window"
+            "the testing package released on 2026-11-01 is recorded, and by rule acr-sbb-2026-01-14 the exam of "
+            "2026-06-08 is inside its window"
         )
 
     def test_a_release_that_is_over(self) -> None:
