@@ -31,6 +31,8 @@ ONE_DAY = timedelta(days=1)
 windows = st.integers(min_value=1, max_value=24)
 ages = st.lists(st.integers(min_value=-5, max_value=800), max_size=5)
 ahead = st.integers(min_value=0, max_value=500)
+edges = st.lists(st.integers(min_value=-3, max_value=4), max_size=3)
+"""Days from the first day of a window: where the answers change."""
 todays = st.dates(min_value=date(2023, 1, 1), max_value=date(2032, 12, 31)) | st.sampled_from(
     [date(2026, 8, 29), date(2026, 8, 31), date(2028, 2, 29), date(2027, 2, 28), date(2026, 11, 30)]
 )
@@ -38,6 +40,10 @@ todays = st.dates(min_value=date(2023, 1, 1), max_value=date(2032, 12, 31)) | st
 
 def day(text: str) -> date:
     return date.fromisoformat(text)
+
+
+def days_of(today: date, ages: list[int], first: date, edges: list[int]) -> set[date]:
+    return {today - timedelta(days=age) for age in ages} | {first + timedelta(days=edge) for edge in edges}
 
 
 def policy_of(months: int) -> Policy:
@@ -72,11 +78,12 @@ def package(text: str, state: ReleaseState = ReleaseState.RECORDED, due: str | N
 # Held against the reference.
 
 
-@given(today=todays, ages=ages, months=windows, ahead=ahead)
+@given(today=todays, ages=ages, months=windows, ahead=ahead, edges=edges)
 def test_the_exams_that_count_at_a_release_are_those_its_window_holds(
-    today: date, ages: list[int], months: int, ahead: int
+    today: date, ages: list[int], months: int, ahead: int, edges: list[int]
 ) -> None:
-    release, days = today + timedelta(days=ahead), {today - timedelta(days=age) for age in ages}
+    release = today + timedelta(days=ahead)
+    days = days_of(today, ages, reference.months_before(release, months), edges)
     found = plan(*days, today=today, asked=release, policy=policy_of(months))
     expected = [each for each in days if each <= today and reference.admitted(each, release, months)]
     assert [exam.day for exam in found.counting] == sorted(expected, reverse=True)
@@ -86,11 +93,12 @@ def test_the_exams_that_count_at_a_release_are_those_its_window_holds(
         assert exam.ambiguous == (release > reference.months_after(exam.day, months))
 
 
-@given(today=todays, ages=ages, months=windows, ahead=ahead)
+@given(today=todays, ages=ages, months=windows, ahead=ahead, edges=edges)
 def test_a_new_exam_is_needed_by_the_release_when_none_is_sure_to_count_for_it(
-    today: date, ages: list[int], months: int, ahead: int
+    today: date, ages: list[int], months: int, ahead: int, edges: list[int]
 ) -> None:
-    release, days = today + timedelta(days=ahead), [today - timedelta(days=age) for age in ages]
+    release = today + timedelta(days=ahead)
+    days = days_of(today, ages, reference.months_before(release, months), edges)
     found = plan(*days, today=today, asked=release, policy=policy_of(months))
     sure = [each for each in days if each <= today and reference.months_after(each, months) >= release]
     if sure:
@@ -194,6 +202,25 @@ def test_a_release_asked_about_stands_beside_the_one_on_record() -> None:
 def test_a_planned_release_that_is_past_needs_an_exam_now() -> None:
     found = plan(day("2026-01-05"), release=package("2026-11-20", ReleaseState.PLANNED))
     assert (found.need, found.needed_by, found.needed_from) == (Need.NOW, day("2026-11-20"), TODAY)
+
+
+def test_an_exam_is_sure_to_count_for_a_release_on_its_very_last_day() -> None:
+    found = plan(day("2026-09-14"), asked=day("2027-03-14"))
+    assert (found.need, found.counting[0].ambiguous) == (Need.NO, False)
+    assert plan(day("2026-09-14"), asked=day("2027-03-15")).need is Need.BY
+
+
+def test_the_calendar_has_its_first_and_its_last_day() -> None:
+    assert str(calendar_end(TODAY)) == "2028-01-23"
+    for planned, is_in in (("2026-11-23", True), ("2028-01-23", True), ("2028-01-24", False)):
+        told = events(asked=day(planned))
+        assert any(event.kind is EventKind.PLANNED_RELEASE for event in told) is is_in
+
+
+def test_an_exam_after_the_due_date_of_a_plan_that_is_past_does_not_count() -> None:
+    late = package("2026-10-01", ReleaseState.PLANNED, due="2026-11-15")
+    assert plan(day("2026-11-16"), release=late).counting == ()
+    assert len(plan(day("2026-11-15"), release=late).counting) == 1
 
 
 # Nothing ages.
