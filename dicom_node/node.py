@@ -23,6 +23,7 @@ from dicom_node.services.audit_forwarding import Forwarder
 from dicom_node.services.audit_recovery import recover_transfers
 from dicom_node.services.audit_witness import witness
 from dicom_node.services.dispatch import Dispatcher
+from dicom_node.services.policies import accept_first, choose_in_force
 from dicom_node.services.recover import recover
 from dicom_node.services.review import daily, is_review_wanted, last_review, review, review_settled
 from dicom_node.settings import Settings
@@ -102,6 +103,8 @@ class Node:
         self._dispatcher = self._make_dispatcher()
         self._forwarder = self._make_forwarder()
         self._dispatching = threading.Lock()
+        self._changing = threading.Lock()
+        """Held by whoever replaces the site."""
         self._reviewed_at_start = False
         self._since, self._told_listening = now(), False
         self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
@@ -147,6 +150,8 @@ class Node:
         """
         stores = self._stores
         self._tell(listening=False)
+        accept_first(stores.site.rules.policy, stores.archive, by=audit.process_user(), now=self._now())
+        self._tell_policy()
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
@@ -235,13 +240,34 @@ class Node:
             if held:
                 log.warning("config.needs_restart", keys=held)
             audit.config_reloaded(self._stores.archive.audit, changed=_changed(self._site.settings, site.settings))
-            self._stores.site = site
-            self._front.take(site)
-            self._dispatcher = self._make_dispatcher()
+            with self._changing:
+                self._replace(site)
             self._forwarder = self._make_forwarder()
             self._reviewed_at_start = False  # units, policy or ladders may have changed
             log.info("config.reloaded")
+            self._tell_policy()
         notify.ready(f"listening on {self.ports}")
+
+    def _replace(self, site: Site) -> None:
+        """Work by another site, by the policy that is accepted now. To be called with ``_changing`` held."""
+        site = site.under(choose_in_force(site.settings.policy(), self._stores.archive.journal))
+        self._stores.site = site
+        self._front.take(site)
+        self._dispatcher = self._make_dispatcher()
+
+    def _take_policy(self) -> None:
+        """Work by the policy somebody accepted since."""
+        with self._changing:
+            before = self._site.rules.policy
+            if choose_in_force(self._site.settings.policy(), self._stores.archive.journal) != before:
+                self._replace(self._site)
+                log.info("policy.taken", old=before.id, new=self._site.rules.policy.id)
+
+    def _tell_policy(self) -> None:
+        """Tell that the configured policy waits for somebody to accept it."""
+        waiting = self._site.unaccepted_policy
+        if waiting is not None:
+            log.warning("policy.not_accepted", old=self._site.rules.policy.id, new=waiting.id)
 
     # Jobs.
 
@@ -251,6 +277,7 @@ class Node:
             last, is_wanted = last_review(conn), is_review_wanted(conn)
         if self._reviewed_at_start and last is not None and not is_wanted and not self._is_due(last, now):
             return
+        self._take_policy()
         site = self._site
         result = review(
             self._stores.index,

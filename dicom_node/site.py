@@ -3,13 +3,14 @@
 import contextlib
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import URL
 
+from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.units import Registry
 from dicom_node.alerts.channels import Channel
 from dicom_node.alerts.folder import FolderChannel
@@ -32,6 +33,7 @@ from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.decisions import ExamDecisions
 from dicom_node.services.found import CertificateEnd, Rules
 from dicom_node.services.ingest import Indexer
+from dicom_node.services.policies import choose_in_force
 from dicom_node.settings import Settings, certificates_in
 from dicom_node.settings.channels import SmtpChannelTable, WebhookChannelTable
 from dicom_node.settings.secrets import read_secret
@@ -77,6 +79,16 @@ class Site:
             ),
             callers=settings.callers(),
         )
+
+    def under(self, policy: Policy) -> "Site":
+        """Return the same with standings worked out by another policy than the configured one."""
+        return replace(self, rules=replace(self.rules, policy=policy))
+
+    @property
+    def unaccepted_policy(self) -> Policy | None:
+        """The configured policy, when standings are worked out by another because nobody accepted it."""
+        configured = self.settings.policy()
+        return None if configured.judges_like(self.rules.policy) else configured
 
     @property
     def zone(self) -> ZoneInfo:
@@ -151,6 +163,8 @@ class Stores:
 def open_stores(site: Site, *, create: bool = False, renew: bool = False) -> Stores:
     """Open the archive and the index, and make sure that they belong together.
 
+    Standings are worked out by the policy that was accepted for the archive.
+
     ``create`` makes a new archive where the storage folder is missing or empty and the index knows of none; without it
     such a folder is taken for a volume that is not mounted. ``renew`` is for making the index anew: no other process
     may use it, and a damaged SQLite file is set aside for an empty one.
@@ -193,7 +207,7 @@ def open_stores(site: Site, *, create: bool = False, renew: bool = False) -> Sto
                 "mount the right volume, or give the node a database of its own"
             )
         undo.pop_all()
-        return Stores(site, archive, index)
+        return Stores(site.under(choose_in_force(site.settings.policy(), archive.journal)), archive, index)
 
 
 def join_stores(site: Site, archive_id: str) -> Stores:

@@ -162,6 +162,7 @@ def make_message(label: str = "Upright A, room 4", unit_id: str = "upright_a", *
         details={
             "state": "nearing",
             "rule": rule_sentence(POLICY, Portion.CLINICAL),
+            "arithmetic": "2026-06-08 plus 6 calendar months is 2026-12-08.",
             "months": 6,
             "exam_day": "2026-06-08",
             "cutoff": "2026-12-08",

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from dicom_node.accreditation.months import admits, first_day, last_day
-from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.months import counts_until
+from dicom_node.accreditation.policies import Override, Policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState, Standing, State
 from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +74,16 @@ def explain(
     ``exams`` are all exams of the unit that are worth a reason, those that do not count too. With ``release`` the
     question is whether they would count for a package released that day; its due date is not known then.
     """
-    portion, months = standing.portion, policy.months[standing.portion]
-    window = _asked_window(standing, months, today, release)
+    portion, windows = standing.portion, policy.windows(standing.portion)
+    window = _asked_window(standing, windows, today, release)
     verdicts = _verdicts(exams, portion, window, today)
     sentences = [rule_sentence(policy, portion)]
     if policy.note:
         sentences.append(f"Note: {policy.note}")
-    sentences += standing_sentences(standing, unit, months, today)
+    sentences += (override_sentence(each, portion) for each in policy.overrides)
+    sentences += standing_sentences(standing, unit, windows, today)
     if release is not None:
-        sentences.append(_asked_sentence(portion, months, window, release, verdicts))
+        sentences.append(_asked_sentence(portion, window, release, verdicts))
     return Explanation(
         unit=unit.id,
         portion=portion,
@@ -103,34 +105,55 @@ def rule_sentence(policy: Policy, portion: Portion) -> str:
     )
 
 
-def standing_sentences(standing: Standing, unit: Unit, months: int, today: date) -> list[str]:
+def override_sentence(override: Override, portion: Portion) -> str:
+    """State what an override makes of the rule for a portion, with its source."""
+    note = f" Note: {override.note}" if override.note else ""
+    return (
+        f"For packages released from {override.first} to {override.last}, both days included, {portion} exams count "
+        f"when performed within {_months(override.months[portion])} ({override.citation}; {override.address}).{note}"
+    )
+
+
+def arithmetic_sentence(windows: Windows, exam_day: date, cutoff: date) -> str:
+    """Say how ``cutoff`` follows from the day of an exam."""
+    months = windows.months_on(cutoff)
+    forward = counts_until(exam_day, months)
+    if forward == cutoff:
+        return f"{exam_day} plus {_months(months)} is {cutoff}{_clamped(exam_day, cutoff)}."
+    return (
+        f"{exam_day} plus {_months(months)} is {forward}, but the window of {_months(months)} is that of packages "
+        f"released up to {cutoff}: the day after, another holds, and it does not let the exam count."
+    )
+
+
+def standing_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
     """Say what ages and what is counted down, with the arithmetic, and end with the state in words."""
     if standing.state is State.RETIRED:
         return [f"{unit.label} was retired after {unit.retired_on}: nothing is due."]
     if standing.state is State.NOT_REQUIRED:
         return [f"{unit.label} is not applying for accreditation: nothing is due."]
     if standing.release is None or standing.release.state is ReleaseState.PLANNED:
-        return _sliding_sentences(standing, unit, months, today)
-    return _frozen_sentences(standing, unit, months)
+        return _sliding_sentences(standing, unit, windows, today)
+    return _frozen_sentences(standing, unit, windows)
 
 
-def _sliding_sentences(standing: Standing, unit: Unit, months: int, today: date) -> list[str]:
+def _sliding_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
     portion, newest = standing.portion, standing.newest
     sentences = [f"No testing package of {unit.label} is recorded as released, so the window moves with the calendar."]
-    sentences.append(f"For a package released today, {_back(today, months)}: the first exam day that counts.")
+    sentences.append(f"For a package released today, {_back(today, windows)}: the first exam day that counts.")
     if newest is None or standing.cutoff is None or standing.last_release is None:
         return [*sentences, f"There never was a {portion} exam that counts."]
     sentences.append(
-        f"The newest {portion} exam is of {newest.day}{_from_source(newest.source)}: {newest.day} plus "
-        f"{_months(months)} is {standing.cutoff}{_clamped(newest.day, standing.cutoff)}. It counts for every package "
-        f"released on or before that day, and reminders count to it."
+        f"The newest {portion} exam is of {newest.day}{_from_source(newest.source)}: "
+        f"{arithmetic_sentence(windows, newest.day, standing.cutoff)} "
+        f"{_good_until(windows, newest.day, standing.cutoff)}"
     )
     if standing.last_release > standing.cutoff:
         first_doubtful = standing.cutoff + timedelta(days=1)
         days = f"On {first_doubtful}" if first_doubtful == standing.last_release else f"From {first_doubtful}"
         until = "" if first_doubtful == standing.last_release else f" to {standing.last_release}"
         sentences.append(
-            f"{days}{until} the answer hangs on how months are counted: {_back(standing.last_release, months)}, "
+            f"{days}{until} the answer hangs on how months are counted: {_back(standing.last_release, windows)}, "
             f"which still lets the exam count, while counting forward from the exam ends on {standing.cutoff}. "
             f"Do not rely on {'that day' if until == '' else 'those days'}."
         )
@@ -156,13 +179,17 @@ def _planned_sentence(standing: Standing) -> str:
     )
 
 
-def _frozen_sentences(standing: Standing, unit: Unit, months: int) -> list[str]:
+def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[str]:
     release, portion = standing.release, standing.portion
     assert release is not None
-    last = "its due date" if release.due_on is not None else f"{_months(months)} after the release"
+    last = (
+        "its due date"
+        if release.due_on is not None
+        else f"{_months(windows.months_on(release.released_on))} after the release"
+    )
     sentences = [f"The testing package of {unit.label} was released on {release.released_on}, so nothing ages."]
     sentences.append(
-        f"Its window is {standing.window_first} ({_back(release.released_on, months)}) to {standing.window_last} "
+        f"Its window is {standing.window_first} ({_back(release.released_on, windows)}) to {standing.window_last} "
         f"({last}), both days included."
     )
     if standing.state is State.SECURED and standing.newest is not None:
@@ -188,29 +215,26 @@ def _frozen_sentences(standing: Standing, unit: Unit, months: int) -> list[str]:
 class _Window:
     release: date
     due: date | None
-    months: int
+    windows: Windows
     words: str
-
-    def admits(self, day: date) -> bool:
-        return admits(day, self.release, self.months, due=self.due)
 
     @property
     def first(self) -> date:
-        return first_day(self.release, self.months)
+        return self.windows.first_day(self.release)
 
     @property
     def last(self) -> date:
-        return self.due or last_day(self.release, self.months)
+        return self.due or self.windows.last_day(self.release)
 
 
-def _asked_window(standing: Standing, months: int, today: date, asked: date | None) -> _Window:
+def _asked_window(standing: Standing, windows: Windows, today: date, asked: date | None) -> _Window:
     release = standing.release
     if asked is not None:
-        return _Window(release=asked, due=None, months=months, words=f"a package released on {asked}")
+        return _Window(release=asked, due=None, windows=windows, words=f"a package released on {asked}")
     if release is not None and release.state is not ReleaseState.PLANNED:
         words = f"the package released on {release.released_on}"
-        return _Window(release=release.released_on, due=release.due_on, months=months, words=words)
-    return _Window(release=today, due=None, months=months, words="a package released today")
+        return _Window(release=release.released_on, due=release.due_on, windows=windows, words=words)
+    return _Window(release=today, due=None, windows=windows, words="a package released today")
 
 
 def _verdicts(exams: Iterable[ExamOnFile], portion: Portion, window: _Window, today: date) -> tuple[Verdict, ...]:
@@ -243,12 +267,12 @@ def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> 
     return True, f"{exam.day} is within {window.first} to {window.last}, the days that {window.words} admits"
 
 
-def _asked_sentence(portion: Portion, months: int, window: _Window, release: date, verdicts: Iterable[Verdict]) -> str:
+def _asked_sentence(portion: Portion, window: _Window, release: date, verdicts: Iterable[Verdict]) -> str:
     inside = [verdict.day for verdict in verdicts if verdict.counts]
     answer = f"the {portion} exam of {inside[0]} would count" if inside else f"no {portion} exam on file would count"
     return (
-        f"Were the package released on {release}, its window would be {window.first} ({_back(release, months)}) to "
-        f"{window.last}, or to the due date printed in it: {answer}."
+        f"Were the package released on {release}, its window would be {window.first} "
+        f"({_back(release, window.windows)}) to {window.last}, or to the due date printed in it: {answer}."
     )
 
 
@@ -263,9 +287,15 @@ def _days(count: int) -> str:
     return "1 day is" if count == 1 else f"{count} days are"
 
 
-def _back(release: date, months: int) -> str:
-    first = first_day(release, months)
-    return f"{release} minus {_months(months)} is {first}{_clamped(release, first)}"
+def _good_until(windows: Windows, exam_day: date, cutoff: date) -> str:
+    if all(each.first > cutoff or each.last < exam_day for each in windows.spells):
+        return "It counts for every package released on or before that day, and reminders count to it."
+    return f"Reminders count to {cutoff}."
+
+
+def _back(release: date, windows: Windows) -> str:
+    first = windows.first_day(release)
+    return f"{release} minus {_months(windows.months_on(release))} is {first}{_clamped(release, first)}"
 
 
 def _clamped(start: date, end: date) -> str:

@@ -5,18 +5,38 @@ about a date names the policy it was computed under.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.windows import Spell, Windows
 
 DEFAULT_POLICY_ID = "acr-sbb-2023-03-03"
 """ACR, Testing Overview: Stereotactic Breast Biopsy, revision of 2023-03-03: six months for both portions."""
 
 LATEST = "latest"
 """Chooses the shipped policy with the newest revision date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Windows of another length for release dates from ``first`` to ``last``, both included, with their source."""
+
+    first: date
+    last: date
+    months: Mapping[Portion, int]
+    """As those of a policy."""
+    article: str
+    revision: date
+    address: str
+    note: str = ""
+
+    @property
+    def citation(self) -> str:
+        """The source in one phrase: title and date."""
+        return f"{self.article}, {self.revision.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +57,40 @@ class Policy:
     """Calendar months before the anchor in which an exam must have been performed, per counting portion; 1 to 120."""
     note: str = ""
     """What is disputed or worth knowing."""
+    overrides: tuple[Override, ...] = ()
+    """In the order of their days; no two have a day in common."""
+
+    @property
+    def longest(self) -> int:
+        """The longest window there is, in calendar months: what is older cannot count any more."""
+        return max(self._lengths())
+
+    @property
+    def shortest(self) -> int:
+        """The shortest window there is, in calendar months: what is younger counts."""
+        return min(self._lengths())
+
+    def windows(self, portion: Portion) -> Windows:
+        """Return the windows of a counting portion."""
+        spells = (Spell(first=each.first, last=each.last, months=each.months[portion]) for each in self.overrides)
+        return Windows(months=self.months[portion], spells=tuple(spells))
+
+    def override_on(self, release: date) -> Override | None:
+        """Return the override that holds for a release date, None when there is none."""
+        return next((each for each in self.overrides if each.first <= release <= each.last), None)
+
+    def judges_like(self, other: "Policy") -> bool:
+        """Tell whether both have one id and the same windows, whatever they say of their sources."""
+        mine, others = (
+            (each.id, each.months, [(over.first, over.last, over.months) for over in each.overrides])
+            for each in (self, other)
+        )
+        return mine == others
+
+    def _lengths(self) -> Iterator[int]:
+        yield from self.months.values()
+        for each in self.overrides:
+            yield from each.months.values()
 
     @property
     def citation(self) -> str:
@@ -72,3 +126,9 @@ def choose_policy(policy_id: str, own: Iterable[Policy] = ()) -> Policy:
     if policy_id not in known:
         raise LookupError(f"no policy {policy_id!r}; known are {LATEST}, {', '.join(sorted(known))}")
     return known[policy_id]
+
+
+def newer_than(policy: Policy) -> Policy | None:
+    """Return the newest policy that ships, when its source is newer than that of ``policy``; else None."""
+    newest = max(load_policies().values(), key=lambda each: each.revision)
+    return newest if newest.revision > policy.revision else None

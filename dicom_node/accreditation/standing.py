@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
-from dicom_node.accreditation.months import admits, counts_until, first_day, last_day, last_release
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.windows import Windows
 
 
 class State(StrEnum):
@@ -129,11 +129,11 @@ def standing(
     three days earlier, so that a warning is never late. ``warn_days`` is the number of days before the cutoff, that day
     included, from which the state is ``nearing``.
     """
-    months = policy.months[portion]
+    windows = policy.windows(portion)
     past = sorted((exam for exam in exams if exam.day <= today), key=lambda exam: (exam.day, exam.exam_id))
     newest = past[-1] if past else None
     release = release_in_force(releases)
-    window_last = None if release is None else window_end(release, months)
+    window_last = None if release is None else window_end(release, windows)
     still = Standing(
         unit=unit.id,
         portion=portion,
@@ -144,7 +144,7 @@ def standing(
         days_left=None,
         cutoff=None,
         release=release,
-        window_first=None if release is None else first_day(release.released_on, months),
+        window_first=None if release is None else windows.first_day(release.released_on),
         window_last=window_last,
         policy_id=policy.id,
     )
@@ -153,7 +153,7 @@ def standing(
     if not unit.applying:
         return replace(still, state=State.NOT_REQUIRED)
     if release is not None and window_last is not None and release.state is not ReleaseState.PLANNED:
-        inside = [e for e in past if admits(e.day, release.released_on, months, due=release.due_on)]
+        inside = [e for e in past if windows.admits(e.day, release.released_on, release.due_on)]
         if inside:
             return replace(still, state=State.SECURED, newest=inside[-1])
         if release.state is not ReleaseState.RECORDED:
@@ -161,10 +161,10 @@ def standing(
         return replace(still, state=State.SHORT, cutoff=window_last, days_left=(window_last - today).days)
     if newest is None:
         return replace(still, state=State.MISSING)
-    cutoff = counts_until(newest.day, months)
-    latest = last_release(newest.day, months)
+    cutoff = windows.counts_until(newest.day, today)
+    latest = windows.last_release(newest.day, today)
     still_counts = State.NEARING if (cutoff - today).days <= warn_days else State.OK
-    planned = None if release is None else admits(newest.day, release.released_on, months, due=release.due_on)
+    planned = None if release is None else windows.admits(newest.day, release.released_on, release.due_on)
     return replace(
         still,
         state=still_counts if today <= latest else State.LAPSED,
@@ -176,15 +176,15 @@ def standing(
     )
 
 
-def deciding_days(releases: Iterable[Release], months: int, today: date) -> set[date]:
+def deciding_days(releases: Iterable[Release], windows: Windows, today: date) -> set[date]:
     """Return the days of which a standing depends on the newest exam up to each, and on no other exam."""
     release = release_in_force(releases)
-    return {today} if release is None else {today, min(today, window_end(release, months))}
+    return {today} if release is None else {today, min(today, window_end(release, windows))}
 
 
-def window_end(release: Release, months: int) -> date:
+def window_end(release: Release, windows: Windows) -> date:
     """Return the last exam day, included, that a package admits: its due date where one is recorded."""
-    return release.due_on or last_day(release.released_on, months)
+    return release.due_on or windows.last_day(release.released_on)
 
 
 def release_in_force(releases: Iterable[Release]) -> Release | None:

@@ -40,7 +40,7 @@ def _nearing(about: About, exam_day: date, cutoff: date, last_release: date) -> 
     return Words(
         headline=headline,
         what=counts,
-        why=f"{about.details['rule']} {_arithmetic(about, exam_day, cutoff, last_release)}",
+        why=f"{about.details['rule']} {_arithmetic(about, cutoff, last_release)}",
         do=(_perform(about, deadline), _record(about), _silence(about)),
         next=_next(about),
     )
@@ -54,7 +54,7 @@ def _lapsed(about: About, exam_day: date, cutoff: date, last_release: date) -> W
             f"The newest {portion} exam on file is of {exam_day}. The last day on which a testing package could be "
             f"released and still admit it was {last_release}. A package released today would find no {portion} exam."
         ),
-        why=f"{about.details['rule']} {_arithmetic(about, exam_day, cutoff, last_release)}",
+        why=f"{about.details['rule']} {_arithmetic(about, cutoff, last_release)}",
         do=(_perform(about, ""), _record(about), _silence(about)),
         next=_next(about),
     )
@@ -97,10 +97,9 @@ def _short(about: About) -> Words:
     )
 
 
-def _arithmetic(about: About, exam_day: date, cutoff: date, last_release: date) -> str:
-    months = counted(about.details["months"], "calendar month")
+def _arithmetic(about: About, cutoff: date, last_release: date) -> str:
     sentences = [
-        f"{exam_day} plus {months} is {cutoff}.",
+        about.details["arithmetic"],
         "No release date is recorded for this unit, so the window moves with the calendar.",
     ]
     if last_release > cutoff:

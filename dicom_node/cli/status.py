@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dicom_node.accreditation.policies import newer_than
 from dicom_node.accreditation.standing import ReleaseState, Standing, State
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
@@ -164,6 +165,9 @@ def write_view(view: View) -> None:
     click.echo(" · ".join(_headlines(view)))
     policy = site.rules.policy
     click.echo(printable(f"Rule {policy.id}: {policy.citation}"))
+    newer = newer_than(policy)
+    if newer is not None:
+        click.echo(f"  A newer one ships with the node ({newer.id}); compare: dicom-node policies diff {newer.id}")
     for each in site.rules.certificates:
         whose = f" of {each.subject}" if each.subject else ""
         click.echo(printable(f"TLS: the certificate{whose} in node.tls.{each.key} ends on {each.ends}"))
@@ -245,6 +249,10 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         several.append((f"No instance can be received now: {view.storage.problem}.", ""))
     if view.review.overdue and node.running:
         several.append(("The daily review is overdue, so alerts may be missing; the standings here are of now.", ""))
+    waiting = view.site.unaccepted_policy
+    if waiting is not None:
+        sentence = f"The configuration changed the rule ({waiting.id}), and nobody accepted it: standings are those of "
+        several.append((sentence + f"{view.site.rules.policy.id} until then:", "dicom-node policies accept"))
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
@@ -294,6 +302,8 @@ def _as_json(view: View) -> dict[str, Any]:
         "now": view.at,
         "today": found.today,
         "policy": site.rules.policy.id,
+        "policy_not_accepted": None if (waiting := site.unaccepted_policy) is None else waiting.id,
+        "newer_policy": None if (newer := newer_than(site.rules.policy)) is None else newer.id,
         "node": {
             "ae_title": site.settings.node.ae_title[0],
             "running": node.running,

@@ -217,7 +217,7 @@ def counting(test: Test, countdown: Countdown) -> Clause:
         return Clause("1 = 0")
     clauses = [
         one_of("exam.unit_id", sorted(countdown.ageing_units)),
-        one_of("exam.portion", [portion.value for portion in countdown.months]),
+        one_of("exam.portion", [portion.value for portion in countdown.policy.months]),
         Clause("exam.counts"),
     ]
     low = high = None

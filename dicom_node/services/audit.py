@@ -101,6 +101,11 @@ def release_recorded(trail: Trail, *, by: str, unit_id: str, state: str, release
     note(trail, "release.recorded", by=by, unit=unit_id, state=state, released_on=released_on)
 
 
+def policy_accepted(trail: Trail, *, by: str, policy_id: str, before: str, reason: str) -> None:
+    """Record that a person had standings worked out by a policy from now on; ``before`` is the id of the one before."""
+    note(trail, "policy.accepted", by=by, policy=policy_id, before=before, reason=reason)
+
+
 def alert_acknowledged(trail: Trail, *, by: str, alert: int, until: str) -> None:
     """Record that a person has seen an alert; ``until`` is a day, or "" for as long as it lasts."""
     note(trail, "alert.acknowledged", by=by, alert=alert, until=until)

@@ -43,7 +43,7 @@ def read_facts(conn: Connection, units: Iterable[Unit], policy: Policy, today: d
 
 
 def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
-    since = first_day(today, max(policy.months.values()))
+    since = first_day(today, policy.longest)
     unit_ids = [unit.id for unit in units]
     packages: dict[str, list[Release]] = {}
     for version in releases.current(conn, unit_ids):
@@ -54,8 +54,10 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
     return {
         unit_id: UnitFacts(
             exams={
-                portion: _newest(conn, unit_id, portion, deciding_days(packages.get(unit_id, ()), months, today))
-                for portion, months in policy.months.items()
+                portion: _newest(
+                    conn, unit_id, portion, deciding_days(packages.get(unit_id, ()), policy.windows(portion), today)
+                )
+                for portion in policy.months
             },
             packages=tuple(packages.get(unit_id, ())),
             undated=undated.get(unit_id),

@@ -67,7 +67,7 @@ class FindService:
         today = self.today()
         asks = not query.keywords.isdisjoint({"DaysLeft", "CountsUntil"})
         ageing_units = self._ageing_units(today) if asks else frozenset()
-        return Countdown(today=today, months=self.policy().months, ageing_units=ageing_units)
+        return Countdown(today=today, policy=self.policy(), ageing_units=ageing_units)
 
     def _ageing_units(self, today: date) -> frozenset[str]:
         """Return the units whose exams age: in service, applying, and with no testing package released."""

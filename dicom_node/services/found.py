@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from dicom_node.accreditation.explain import rule_sentence
+from dicom_node.accreditation.explain import arithmetic_sentence, override_sentence, rule_sentence
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
@@ -61,7 +61,7 @@ class Rules:
     @property
     def oldest_months(self) -> int:
         """The longest window of the policy, in calendar months: what is older cannot count any more."""
-        return max(self.policy.months.values())
+        return self.policy.longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,13 +223,16 @@ def _eligibility(
         key, stage, severity = f"eligibility/{each.unit}/{each.portion}/missing", _stage("missing"), Severity.WARNING
     else:
         return []
-    release = each.release
+    release, windows = each.release, rules.policy.windows(each.portion)
     planned = release is not None and release.state is ReleaseState.PLANNED
     details = {
         "state": each.state.value,
-        "rule": rule_sentence(rules.policy, each.portion),
+        "rule": _rule(rules.policy, each, today),
+        "arithmetic": arithmetic_sentence(windows, each.newest.day, each.cutoff)
+        if each.newest is not None and each.counts_until is not None and each.cutoff is not None
+        else "",
         "policy_id": each.policy_id,
-        "months": rules.policy.months[each.portion],
+        "months": windows.months_on(release.released_on if release and not planned else each.cutoff or today),
         "exam_id": each.newest.exam_id if each.newest else "",
         "exam_day": _iso(each.newest.day if each.newest else None),
         "cutoff": _iso(each.cutoff),
@@ -307,6 +310,20 @@ def _must_apply(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> list
             unit_id=unit.id,
         )
     ]
+
+
+def _rule(policy: Policy, each: Standing, today: date) -> str:
+    """State the rule for a standing, with every override that has a part in it."""
+    aged = each.release is None or each.release.state is ReleaseState.PLANNED
+    days = {today, each.cutoff or today} if aged or each.release is None else {each.release.released_on}
+    overrides = (
+        override
+        for override in policy.overrides
+        if any(override.first <= day <= override.last for day in days)
+        or (each.counts_until is not None and override.first == each.counts_until + timedelta(days=1))
+    )
+    sentences = (override_sentence(override, each.portion) for override in overrides)
+    return " ".join((rule_sentence(policy, each.portion), *sentences))
 
 
 def _accredited_rule(policy: Policy) -> str:

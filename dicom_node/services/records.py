@@ -5,10 +5,12 @@ none of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
+from dicom_node.accreditation.policies import Override, Policy
+from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.archive.journal import Journal
 from dicom_node.index import decisions, releases
@@ -16,7 +18,7 @@ from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.engine import Index
 from dicom_node.index.releases import ReleaseVersion
 
-_DECISION, _RELEASE, _CONTENT = "decision", "release", "content"
+_DECISION, _RELEASE, _CONTENT, _POLICY = "decision", "release", "content", "policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,16 @@ class ContentDecision:
     reason: str
     decided_by: str
     decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedPolicy:
+    """A policy, whole, that a person had standings worked out by from then on."""
+
+    policy: Policy
+    reason: str
+    accepted_by: str
+    accepted_at: datetime
 
 
 def save_decision(journal: Journal, decision: Decision) -> None:
@@ -80,6 +92,31 @@ def save_content(journal: Journal, decision: ContentDecision) -> None:
             "decided_at": decision.decided_at.isoformat(),
         },
     )
+
+
+def save_policy(journal: Journal, accepted: AcceptedPolicy) -> None:
+    """Make it durable that a policy is accepted."""
+    journal.append(
+        _POLICY,
+        {
+            "policy": _policy_record(accepted.policy),
+            "reason": accepted.reason,
+            "accepted_by": accepted.accepted_by,
+            "accepted_at": accepted.accepted_at.isoformat(),
+        },
+    )
+
+
+def policy_in_force(journal: Journal) -> AcceptedPolicy | None:
+    """Return the policy that was accepted last, None when none ever was.
+
+    Raises ObjectDamagedError when the journal is damaged.
+    """
+    last = None
+    for kind, record in journal.read():
+        if kind == _POLICY:
+            last = record
+    return None if last is None else _accepted(last)
 
 
 def contents_in_force(journal: Journal) -> dict[str, ContentDecision]:
@@ -145,3 +182,29 @@ def _content(record: Mapping[str, Any]) -> ContentDecision:
             "decided_at": datetime.fromisoformat(record["decided_at"]),
         }
     )
+
+
+def _policy_record(policy: Policy) -> dict[str, Any]:
+    record = asdict(policy)
+    for each in (record, *record["overrides"]):
+        each["months"] = {portion.value: months for portion, months in each["months"].items()}
+        each.update({key: value.isoformat() for key, value in each.items() if isinstance(value, date)})
+    return record
+
+
+def _accepted(record: Mapping[str, Any]) -> AcceptedPolicy:
+    policy = record["policy"]
+    overrides = [Override(**_windows_read(each)) for each in policy["overrides"]]
+    return AcceptedPolicy(
+        **{
+            **record,
+            "policy": Policy(**{**_windows_read(policy), "overrides": tuple(overrides)}),
+            "accepted_at": datetime.fromisoformat(record["accepted_at"]),
+        }
+    )
+
+
+def _windows_read(record: Mapping[str, Any]) -> dict[str, Any]:
+    days = {key: date.fromisoformat(record[key]) for key in ("revision", "first", "last") if key in record}
+    months = {Portion(portion): number for portion, number in record["months"].items()}
+    return {**record, **days, "months": months}

@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dicom_node.accreditation.policies import LATEST, load_policies
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, LATEST, choose_policy, load_policies
 from dicom_node.accreditation.units import Identity
 from dicom_node.dicom.keys import BY_KEYWORD
 from dicom_node.settings.devices import IdentityTable, PeerTable, SenderTable
 from dicom_node.settings.lines import KeyPath
-from dicom_node.settings.model import LimitsTable, NodeTable
+from dicom_node.settings.model import LimitsTable, NodeTable, OverrideTable
 from dicom_node.settings.protection import entities, protection
 from dicom_node.settings.raw import Finding, table_of, tables_of, valid
 from dicom_node.settings.secrets import is_exposed, secret_problem
@@ -42,6 +42,7 @@ def cross_check(data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Fin
         *_references(data),
         *_repeated_names(data),
         *_policies(data),
+        *_overrides(data, context),
         *_twins(shown),
         *_shared_serials(shown),
         *_peers(data, context),
@@ -110,6 +111,30 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(chosen, str) and chosen not in known:
         message = f"policy {chosen!r} does not exist (known: {', '.join(known)})"
         yield Finding(path=("accreditation", "policy"), message=message)
+
+
+def _overrides(data: Mapping[str, Any], context: Mapping[str, Any]) -> Iterator[Finding]:
+    accreditation = table_of(data, "accreditation")
+    known = [*load_policies(), *(entry.get("id") for _, entry in tables_of(accreditation, "policies"))]
+    chosen = accreditation.get("policy", DEFAULT_POLICY_ID)
+    if chosen == LATEST:
+        chosen = choose_policy(LATEST).id
+    seen: dict[object, list[tuple[int, OverrideTable]]] = defaultdict(list)
+    for position, entry in tables_of(accreditation, "overrides"):
+        path = ("accreditation", "overrides", position)
+        named = entry.get("policy")
+        if isinstance(named, str) and named not in known:
+            message = f"policy {named!r} does not exist (known: {', '.join(map(str, known))})"
+            yield Finding(path=(*path, "policy"), message=message)
+        table = valid(OverrideTable, entry, context)
+        if table is None:
+            continue
+        same = seen[table.policy or chosen]
+        for other, before in same:
+            if before.first_day <= table.last_day and table.first_day <= before.last_day:
+                message = f"some of its days are those of accreditation.overrides.{other}; write each day once"
+                yield Finding(path=(*path, "from"), message=message)
+        same.append((position, table))
 
 
 def _twins(shown: list[_Shown]) -> Iterator[Finding]:

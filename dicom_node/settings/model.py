@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy import URL, make_url
 
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Policy, choose_policy
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, Policy, choose_policy, load_policies
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Registry
 from dicom_node.dimse.access import Caller, Destination
@@ -174,6 +174,10 @@ class MonthsTable(ConfigTable):
     phantom: Whole = Field(ge=1, le=120, examples=[6])
     """Months of the phantom portion."""
 
+    def by_portion(self) -> dict[Portion, int]:
+        """Return the months as the rules take them."""
+        return {Portion.CLINICAL: self.clinical, Portion.PHANTOM: self.phantom}
+
 
 class PolicyTable(ConfigTable):
     """``[[accreditation.policies]]``: windows of the site's own, beside the ones the node ships."""
@@ -204,7 +208,46 @@ class PolicyTable(ConfigTable):
             revision=self.revision,
             address=self.address,
             anchor=self.anchor,
-            months={Portion.CLINICAL: self.months.clinical, Portion.PHANTOM: self.months.phantom},
+            months=self.months.by_portion(),
+            note=self.note,
+        )
+
+
+class OverrideTable(ConfigTable):
+    """``[[accreditation.overrides]]``: windows of another length for the release dates of some days."""
+
+    policy: Id | None = Field(default=None, examples=["acr-sbb-2023-03-03"])
+    """Id of the policy it belongs to; the one that ``accreditation.policy`` chooses when left out."""
+    first_day: Day = Field(alias="from", examples=[date(2020, 4, 1)])
+    """First release date it holds for."""
+    last_day: Day = Field(alias="to", examples=[date(2020, 9, 30)])
+    """Last release date it holds for."""
+    months: MonthsTable
+    """The windows on these days."""
+    article: Text = Field(examples=["Letter of the ACR to this facility"])
+    """Title of the text it comes from."""
+    revision: Day = Field(examples=[date(2020, 3, 27)])
+    """Date of that text."""
+    address: Text = Field(examples=["file in the physics office"])
+    """Where that text is found."""
+    note: str = ""
+    """What is disputed about it, if anything."""
+
+    @model_validator(mode="after")
+    def _runs_forwards(self) -> Self:
+        if self.last_day < self.first_day:
+            raise ValueError(f"to {self.last_day} is before from {self.first_day}; mend one of them")
+        return self
+
+    def override(self) -> Override:
+        """Return the value the rules work with."""
+        return Override(
+            first=self.first_day,
+            last=self.last_day,
+            months=self.months.by_portion(),
+            article=self.article,
+            revision=self.revision,
+            address=self.address,
             note=self.note,
         )
 
@@ -218,6 +261,8 @@ class AccreditationTable(ConfigTable):
     """See ``[accreditation.remind]``."""
     policies: tuple[PolicyTable, ...] = ()
     """See ``[[accreditation.policies]]``."""
+    overrides: tuple[OverrideTable, ...] = ()
+    """See ``[[accreditation.overrides]]``."""
 
 
 class LogTable(ConfigTable):
@@ -262,8 +307,20 @@ class Settings(ConfigTable):
         return tuple(table.policy() for table in self.accreditation.policies)
 
     def policy(self) -> Policy:
-        """Return the policy in force."""
-        return choose_policy(self.accreditation.policy, own=self.own_policies())
+        """Return the policy that is configured, with its overrides."""
+        chosen = choose_policy(self.accreditation.policy, own=self.own_policies())
+        return self._overridden(chosen, chosen.id)
+
+    def policies(self) -> dict[str, Policy]:
+        """Return every policy there is by id, with its overrides: those that ship, then the site's own."""
+        known = [*load_policies().values(), *self.own_policies()]
+        chosen = self.policy().id
+        return {policy.id: self._overridden(policy, chosen) for policy in known}
+
+    def _overridden(self, policy: Policy, chosen: str) -> Policy:
+        tables = (each for each in self.accreditation.overrides if (each.policy or chosen) == policy.id)
+        overrides = sorted((table.override() for table in tables), key=lambda each: each.first)
+        return replace(policy, overrides=tuple(overrides))
 
     def ladders(self) -> dict[Portion, tuple[int, ...]]:
         """Return the days before an exam stops counting on which people are reminded, longest first."""

@@ -280,7 +280,7 @@ def test_the_newest_exams_up_to_the_deciding_days_are_enough(
     counting = [CountingExam(exam_id=str(i), day=each) for i, each in enumerate(days)]
     newest = [
         max(up_to, key=lambda each: (each.day, each.exam_id))
-        for until in deciding_days(releases, SIX.months[Portion.CLINICAL], today)
+        for until in deciding_days(releases, SIX.windows(Portion.CLINICAL), today)
         if (up_to := [each for each in counting if each.day <= until])
     ]
     by_all, by_newest = (

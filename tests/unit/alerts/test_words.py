@@ -23,7 +23,7 @@ def nearing(today: date = TODAY, **details: Any) -> About:
     values = {
         "state": "nearing",
         "rule": "The rule.",
-        "months": 6,
+        "arithmetic": "2026-06-08 plus 6 calendar months is 2026-12-08.",
         "exam_day": "2026-06-08",
         "cutoff": "2026-12-08",
         "last_release": "2026-12-08",
