@@ -8,7 +8,8 @@ Three days of a unit and portion are told apart, and the first is never later th
 - the day by which a new exam is needed: the planned release date when no exam is sure to count for it, else, without a
   planned release, ``counts_until`` of the newest exam.
 
-All days are local calendar days, all ends included; only the newest exam that counts matters.
+All days are local calendar days, all ends included; only the newest exam that counts matters. Where windows have
+another length for some release dates (``windows``), the days are those up to which an exam counts without a gap.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
-from dicom_node.accreditation.months import add_months, admits, counts_until, first_day, last_release
+from dicom_node.accreditation.months import add_months, counts_until
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, window_end
+from dicom_node.accreditation.windows import Windows
 
 CALENDAR_MONTHS = 14
 """Months that the calendar looks ahead: the longest window of the policies that ship."""
@@ -117,7 +119,7 @@ class Event:
     words: str
 
 
-def first_safe_day(release: date, months: int) -> date:
+def first_safe_day(release: date, windows: Windows) -> date:
     """Return the first exam day that is sure to count for a release: by the rule, and by adding months to it too.
 
     It is the window's first day, or the day after where that was clamped to the end of its month (a release of
@@ -126,8 +128,8 @@ def first_safe_day(release: date, months: int) -> date:
 
     :raises OverflowError: a day is before year 1 or after year 9999.
     """
-    first = first_day(release, months)
-    return first if counts_until(first, months) >= release else first + _ONE_DAY
+    first = windows.first_day(release)
+    return first if counts_until(first, windows.months_on(release)) >= release else first + _ONE_DAY
 
 
 def plan_portion(
@@ -142,7 +144,7 @@ def plan_portion(
 
     :raises OverflowError: a day is before year 1 or after year 9999.
     """
-    months = policy.months[standing.portion]
+    windows = policy.windows(standing.portion)
     release, serving = standing.release, standing.state not in _OUT_OF_SERVICE
     if serving and asked is not None and (release is None or release.state in (ReleaseState.PLANNED, *_OVER)):
         release = Release(released_on=asked, due_on=None, state=ReleaseState.PLANNED)
@@ -151,11 +153,11 @@ def plan_portion(
         on_file[standing.newest.exam_id] = standing.newest
     newest_first = sorted(on_file.values(), key=lambda exam: (exam.day, exam.exam_id), reverse=True)
     target = release or Release(released_on=today, due_on=None, state=ReleaseState.PLANNED)
-    counting = [e for e in newest_first if serving and admits(e.day, target.released_on, months, due=target.due_on)]
-    ahead = tuple(_ahead(exam, target.released_on, months) for exam in counting)
+    counting = [e for e in newest_first if serving and windows.admits(e.day, target.released_on, target.due_on)]
+    ahead = tuple(_ahead(exam, target.released_on, windows) for exam in counting)
     newest = newest_first[0] if newest_first else None
     ageing = serving and (release is None or release.state is ReleaseState.PLANNED)
-    until = counts_until(newest.day, months) if ageing and newest is not None else None
+    until = windows.counts_until(newest.day, today) if ageing and newest is not None else None
     need, by = _need(standing, release, ahead, until, today)
     return PortionPlan(
         unit=standing.unit,
@@ -163,16 +165,16 @@ def plan_portion(
         state=standing.state,
         release=None if release is None else release.released_on,
         release_state=None if release is None else release.state,
-        window_first=None if release is None else first_day(release.released_on, months),
-        window_last=None if release is None else window_end(release, months),
+        window_first=None if release is None else windows.first_day(release.released_on),
+        window_last=None if release is None else window_end(release, windows),
         counting=ahead,
         newest=None if newest is None else newest.day,
         counts_until=until,
-        last_release=None if until is None or newest is None else last_release(newest.day, months),
+        last_release=None if until is None or newest is None else windows.last_release(newest.day, today),
         need=need,
         needed_by=by,
         needed_from=(
-            max(today, first_safe_day(release.released_on, months))
+            max(today, first_safe_day(release.released_on, windows))
             if release is not None and ageing and need in (Need.BY, Need.NOW)
             else None
         ),
@@ -203,13 +205,13 @@ def _need(
     return Need.BY if today <= by else Need.NOW, by
 
 
-def _ahead(exam: CountingExam, release: date, months: int) -> ExamAhead:
-    until = counts_until(exam.day, months)
+def _ahead(exam: CountingExam, release: date, windows: Windows) -> ExamAhead:
+    until = windows.counts_until(exam.day, release)
     return ExamAhead(
         exam_id=exam.exam_id,
         day=exam.day,
         counts_until=until,
-        last_release=last_release(exam.day, months),
+        last_release=windows.last_release(exam.day, release),
         ambiguous=until < release,
     )
 

@@ -99,7 +99,7 @@ def plan(app: App, *, release: date | None, unit_id: str | None, policy_id: str 
 
 
 def _rules(stores: Stores, policy_id: str | None) -> Rules:
-    return under_policy(stores.site.rules, policy_id, stores.site.settings.own_policies())
+    return under_policy(stores.site.rules, policy_id, stores.site.settings.policies())
 
 
 def _plan_as_json(plans: Iterable[UnitPlan], policy: Policy, day: date, release: date | None) -> dict[str, Any]:
@@ -179,6 +179,8 @@ def _write_past_plan(each: UnitPlan, day: date) -> None:
 def _write_event(event: Event) -> None:
     mark = "? " if event.kind is EventKind.AMBIGUOUS else ""
     until = f" to {event.until:%a %d}" if event.until not in (None, event.day) else ""
+    if event.until is not None and f"{event.until:%Y-%m}" != f"{event.day:%Y-%m}":
+        until = f" to {event.until}"
     write_sentence(
         f"{event.day:%a %d}{until}  {event.unit}: {mark}{event.words}", first="  ", rest="          ", width=_WIDTH
     )

@@ -1,6 +1,6 @@
 """The arithmetic of standings in words, for any day, release date and policy; and what the next package needs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -8,9 +8,8 @@ from datetime import date
 from sqlalchemy import Connection
 
 from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
-from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.plan import Event, PortionPlan, calendar, plan_portion
-from dicom_node.accreditation.policies import Policy, choose_policy
+from dicom_node.accreditation.policies import LATEST, Policy, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Standing
 from dicom_node.errors import OperatorError
@@ -29,17 +28,18 @@ class UnitPlan:
     events: tuple[Event, ...]
 
 
-def under_policy(rules: Rules, policy_id: str | None, own: Iterable[Policy]) -> Rules:
-    """Return the rules with another policy: one that ships or of the site's ``own``; None changes nothing.
+def under_policy(rules: Rules, policy_id: str | None, configured: Mapping[str, Policy]) -> Rules:
+    """Return the rules with another policy: a ``configured`` one by its id, or ``latest``; None changes nothing.
 
     Raises OperatorError when there is no such policy.
     """
     if policy_id is None:
         return rules
-    try:
-        return replace(rules, policy=choose_policy(policy_id, own))
-    except LookupError as error:
-        raise OperatorError(str(error.args[0])) from None
+    known = {rules.policy.id: rules.policy, **configured}
+    wanted = choose_policy(LATEST).id if policy_id == LATEST else policy_id
+    if wanted not in known:
+        raise OperatorError(f"there is no policy {policy_id!a}; known are {LATEST}, {', '.join(sorted(known))}")
+    return replace(rules, policy=known[wanted])
 
 
 def explain_unit(
@@ -88,7 +88,9 @@ def plan_units(
         for unit_id in several:
             standings = situations[unit_id].standings
             portions = tuple(
-                plan_portion(each, _counting(conn, each, rules.policy, today), rules.policy, today=today, asked=release)
+                plan_portion(
+                    each, _counting(conn, each, rules.policy, today, release), rules.policy, today=today, asked=release
+                )
                 for each in standings
             )
             plans.append(
@@ -102,9 +104,10 @@ def plan_units(
         return plans
 
 
-def _counting(conn: Connection, of: Standing, policy: Policy, today: date) -> list[CountingExam]:
-    """Return the exams that count and are not older than the windows of today and of the release in force."""
-    since = min(first_day(today, policy.months[of.portion]), of.window_first or date.max)
+def _counting(conn: Connection, of: Standing, policy: Policy, today: date, asked: date | None) -> list[CountingExam]:
+    """Return the exams that count and lie in the window of today, of the release in force or of the one asked about."""
+    windows = policy.windows(of.portion)
+    since = min(windows.first_day(today), windows.first_day(asked or today), of.window_first or date.max)
     listed = exams.listed(conn, unit_id=of.unit, portion=of.portion, since=since, until=today)
     return [
         CountingExam(exam_id=each.id, day=each.day, source=each.day_source)

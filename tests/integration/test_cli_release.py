@@ -21,6 +21,16 @@ revision = 2026-10-01
 address = "file in the physics office"
 months = { clinical = 3, phantom = 3 }
 """
+OVERRIDE = """
+[[accreditation.overrides]]
+policy = "acr-sbb-2026-01-14"
+from = 2027-05-01
+to = 2027-06-30
+months = { clinical = 12, phantom = 14 }
+article = "Letter to this facility"
+revision = 2026-10-01
+address = "file in the physics office"
+"""
 PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE"}
 
 
@@ -188,11 +198,18 @@ class TestExplain:
         assert [each["counts"] for each in told["exams"]] == [True, False, False, False]
         assert "minus 3 calendar months is 2026-08-23" in " ".join(told["sentences"])
 
+    def test_a_policy_is_asked_about_with_its_overrides(self, filled: Path, commands: Commands) -> None:
+        filled.write_text(filled.read_text("utf-8") + OVERRIDE, "utf-8")
+        words = ("eligibility", "plan", "--unit", "prone1", "--policy", "acr-sbb-2026-01-14", "--release")
+        for release, need in (("2027-04-30", "by"), ("2027-05-01", "no"), ("2027-06-30", "no"), ("2027-07-01", "by")):
+            (clinical, _) = commands.json(*words, release)["units"][0]["portions"]
+            assert clinical["need"] == need, release
+
     @pytest.mark.parametrize("words", [("explain", "prone1"), ("plan",)])
     def test_an_unknown_policy_is_told(self, site: Path, commands: Commands, words: tuple[str, ...]) -> None:
         called = commands("eligibility", *words, "--policy", "acr")
         assert (called.code, called.out) == (1, "")
-        assert called.err.startswith("error: no policy 'acr'; known are latest, acr-sbb-2023-03-03, ")
+        assert called.err.startswith("error: there is no policy 'acr'; known are latest, acr-sbb-2023-03-03, ")
 
     @pytest.mark.parametrize("words", [("--release", "9999-12-31"), ("--on", "0001-02-03")])
     def test_a_day_at_an_end_of_the_calendar_is_told(

@@ -17,10 +17,11 @@ from dicom_node.accreditation.plan import (
     first_safe_day,
     plan_portion,
 )
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Policy, choose_policy
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, Policy, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, release_in_force, standing
 from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.windows import Windows
 from tests.unit.accreditation import reference
 from tests.unit.accreditation.facility import UPRIGHT_A
 
@@ -48,6 +49,18 @@ def days_of(today: date, ages: list[int], first: date, edges: list[int]) -> set[
 
 def policy_of(months: int) -> Policy:
     return replace(SIX, id="own", months=dict.fromkeys(SIX.months, months))
+
+
+def overridden(policy: Policy, first: date, last: date, months: int) -> Policy:
+    override = Override(
+        first=first,
+        last=last,
+        months=dict.fromkeys(SIX.months, months),
+        article="Letter",
+        revision=first,
+        address="file",
+    )
+    return replace(policy, overrides=(override,))
 
 
 def plan(
@@ -154,7 +167,22 @@ def test_the_first_safe_day_is_the_first_that_both_ways_of_counting_admit(releas
     walker = reference.months_before(release, months)
     while reference.months_after(walker, months) < release:
         walker += ONE_DAY
-    assert first_safe_day(release, months) == walker <= release
+    assert first_safe_day(release, Windows(months=months)) == walker <= release
+
+
+@given(today=todays, ages=ages, months=windows, others=windows, ahead=ahead, spell=st.tuples(ahead, ahead), edges=edges)
+def test_a_release_date_within_an_override_has_the_window_of_the_override(
+    today: date, ages: list[int], months: int, others: int, ahead: int, spell: tuple[int, int], edges: list[int]
+) -> None:
+    first, last = (today + timedelta(days=each) for each in sorted(spell))
+    release = today + timedelta(days=ahead)
+    holds = others if first <= release <= last else months
+    days = days_of(today, ages, reference.months_before(release, holds), edges)
+    found = plan(*days, today=today, asked=release, policy=overridden(policy_of(months), first, last, others))
+    expected = [each for each in days if each <= today and reference.admitted(each, release, holds)]
+    assert [exam.day for exam in found.counting] == sorted(expected, reverse=True)
+    sure = [each for each in expected if reference.months_after(each, holds) >= release]
+    assert found.need is (Need.NO if sure else Need.BY)
 
 
 # Dated cases.
@@ -164,7 +192,7 @@ def test_an_exam_between_the_two_ways_of_counting_counts_and_is_not_relied_on() 
     found = plan(day("2026-02-28"), today=day("2026-08-03"), asked=day("2026-08-31"))
     assert [(exam.day, exam.ambiguous) for exam in found.counting] == [(day("2026-02-28"), True)]
     assert (found.need, found.needed_by) == (Need.BY, day("2026-08-31"))
-    assert first_safe_day(day("2026-08-31"), 6) == day("2026-03-01")
+    assert first_safe_day(day("2026-08-31"), Windows(months=6)) == day("2026-03-01")
     told = events(day("2026-02-28"), today=day("2026-08-03"), asked=day("2026-08-31"))
     assert [(event.kind, event.day, event.until) for event in told] == [
         (EventKind.LAST_DAY, day("2026-08-28"), None),
