@@ -29,11 +29,11 @@ def write_facts(pairs: Iterable[tuple[str, str]]) -> None:
         click.echo(f"{name:<{width}}  {printable(value)}")
 
 
-def write_sentence(text: str, *, first: str = "", rest: str = "") -> None:
+def write_sentence(text: str, *, first: str = "", rest: str = "", width: int = WIDTH) -> None:
     """Write a text in lines of a length that reads well; ``first`` and ``rest`` begin its lines."""
     lines = textwrap.wrap(
         printable(text),
-        width=WIDTH,
+        width=width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,

@@ -1,16 +1,36 @@
 """Testing packages and the arithmetic behind a standing, by their commands."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from dicom_node.services.review import is_review_wanted
 from tests.commands import Commands
 from tests.factories import make_mg
 from tests.sites import opened_site, receive_all
 
+OWN_POLICY = """
+[[accreditation.policies]]
+id = "ours"
+program = "ACR Stereotactic Breast Biopsy"
+article = "Letter to this facility"
+revision = 2026-10-01
+address = "file in the physics office"
+months = { clinical = 3, phantom = 3 }
+"""
+OVERRIDE = """
+[[accreditation.overrides]]
+policy = "acr-sbb-2026-01-14"
+from = 2027-05-01
+to = 2027-06-30
+months = { clinical = 12, phantom = 14 }
+article = "Letter to this facility"
+revision = 2026-10-01
+address = "file in the physics office"
+"""
 PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE"}
 
 
@@ -165,3 +185,136 @@ class TestExplain:
     def test_an_unknown_unit_is_told(self, site: Path, commands: Commands) -> None:
         called = commands("eligibility", "explain", "nowhere")
         assert (called.code, "there is no unit 'nowhere'" in called.err) == (1, True)
+
+    def test_any_policy_can_be_asked_about(self, filled: Path, commands: Commands) -> None:
+        words = ("eligibility", "explain", "prone1", "--portion", "phantom", "--policy")
+        (told,) = commands.json(*words, "acr-sbb-2026-01-14")
+        assert told["policy_id"] == "acr-sbb-2026-01-14"
+        assert told["sentences"][0].startswith("Rule acr-sbb-2026-01-14: phantom exams count when performed within 14 ")
+        assert commands.json(*words, "latest")[0]["policy_id"] == "acr-sbb-2026-01-14"
+        config = filled.read_text("utf-8")
+        filled.write_text(config + OWN_POLICY, "utf-8")
+        (told,) = commands.json("eligibility", "explain", "prone1", "--portion", "clinical", "--policy", "ours")
+        assert [each["counts"] for each in told["exams"]] == [True, False, False, False]
+        assert "minus 3 calendar months is 2026-08-23" in " ".join(told["sentences"])
+
+    def test_a_policy_is_asked_about_with_its_overrides(self, filled: Path, commands: Commands) -> None:
+        filled.write_text(filled.read_text("utf-8") + OVERRIDE, "utf-8")
+        words = ("eligibility", "plan", "--unit", "prone1", "--policy", "acr-sbb-2026-01-14", "--release")
+        for release, need in (("2027-04-30", "by"), ("2027-05-01", "no"), ("2027-06-30", "no"), ("2027-07-01", "by")):
+            (clinical, _) = commands.json(*words, release)["units"][0]["portions"]
+            assert clinical["need"] == need, release
+
+    @pytest.mark.parametrize("words", [("explain", "prone1"), ("plan",)])
+    def test_an_unknown_policy_is_told(self, site: Path, commands: Commands, words: tuple[str, ...]) -> None:
+        called = commands("eligibility", *words, "--policy", "acr")
+        assert (called.code, called.out) == (1, "")
+        assert called.err.startswith("error: there is no policy 'acr'; known are latest, acr-sbb-2023-03-03, ")
+
+    @pytest.mark.parametrize("words", [("--release", "9999-12-31"), ("--on", "0001-02-03")])
+    def test_a_day_at_an_end_of_the_calendar_is_told(
+        self, filled: Path, commands: Commands, words: tuple[str, ...]
+    ) -> None:
+        called = commands("eligibility", "explain", "prone1", *words)
+        assert (called.code, "the calendar ends at year 9999" in called.err) == (1, True)
+
+
+class TestPlan:
+    def test_programs_read_exams_needs_and_fifteen_months(self, filled: Path, commands: Commands) -> None:
+        told = commands.json("eligibility", "plan", "--unit", "prone1", "--release", "2027-03-14")
+        assert list(told) == ["policy_id", "today", "until", "asked_release", "units", "calendar"]
+        assert (told["policy_id"], told["today"], told["until"]) == ("acr-sbb-2023-03-03", "2026-11-23", "2028-01-23")
+        ((unit,), months) = (told["units"], told["calendar"])
+        (clinical, phantom) = unit["portions"]
+        assert (unit["unit"], unit["label"]) == ("prone1", "Prone table, room 2")
+        assert list(clinical) == [
+            "unit", "portion", "state", "release", "release_state", "window_first", "window_last", "counting", "newest",
+            "counts_until", "last_release", "need", "needed_by", "needed_from",
+        ]  # fmt: skip
+        assert [(each["day"], each["ambiguous"]) for each in clinical["counting"]] == [("2026-09-14", False)]
+        assert (clinical["need"], clinical["needed_by"], clinical["counts_until"]) == ("no", None, "2027-03-14")
+        assert (phantom["need"], phantom["needed_by"], phantom["needed_from"]) == ("by", "2027-03-14", "2026-11-23")
+        assert [each["month"] for each in months] == [
+            *("2026-11", "2026-12"),
+            *(f"2027-{month:02}" for month in range(1, 13)),
+            "2028-01",
+        ]
+        (march,) = (each["events"] for each in months if each["month"] == "2027-03")
+        assert [(each["kind"], each["day"]) for each in march] == [
+            ("last_day", "2027-03-14"),
+            ("planned_release", "2027-03-14"),
+            ("stops", "2027-03-15"),
+        ]
+        assert list(march[0]) == ["day", "until", "unit", "portion", "kind", "words"]
+
+    def test_people_read_it_on_eighty_columns(self, filled: Path, commands: Commands) -> None:
+        record(commands, "upright_a", "--date", "2026-11-20", "--due", "2027-01-04")
+        record(commands, "upright_b", "--date", "2027-08-31", "--planned")
+        lines = commands.good("eligibility", "plan").lines
+        assert max(map(len, lines)) <= 80
+        assert [line.split() for line in lines if line.startswith(("Unit", "prone1", "upright", "     "))][:7] == [
+            ["Unit", "Portion", "Release", "Count", "Count", "until", "New", "exam"],
+            ["prone1", "clinical", "-", "2", "2027-03-14", "by", "2027-03-14"],
+            ["phantom", "-", "0", "-", "now"],
+            ["upright_a", "clinical", "2026-11-20", "0", "-", "by", "2027-01-04"],
+            ["phantom", "2026-11-20", "0", "-", "by", "2027-01-04"],
+            ["upright_b", "clinical", "2027-08-31", "0", "-", "by", "2027-08-31"],
+            ["phantom", "2027-08-31", "0", "-", "by", "2027-08-31"],
+        ]
+        calendar = lines[lines.index("The next 14 months, to 2028-01-23:") + 1 :]
+        assert calendar[0] == "2026-11  -"
+        text = " ".join(line.strip() for line in calendar)
+        for said in (
+            "Mon 04  upright_a: due date of the package of 2026-11-20: a clinical and a phantom exam needed by then",
+            "Mon 01  upright_b: from here on a new clinical exam counts for the package planned for 2027-08-31",
+            "Sun 14  prone1: last day on which the clinical exam of 2026-09-14 counts",
+            "Mon 15  prone1: the clinical exam of 2026-09-14 no longer counts, and no other does",
+        ):
+            assert said in text
+
+    def test_days_that_nobody_should_rely_on_are_marked(self, site: Path, commands: Commands) -> None:
+        with opened_site(site) as stores:
+            receive_all(stores, (make_mg(**PRONE, day=date(2026, 9, 30)), "PRONE_RM2"))
+        lines = commands.good("eligibility", "plan", "--unit", "prone1").lines
+        assert "2027-03-30 ?" in next(line for line in lines if line.startswith("prone1"))
+        assert any(line.startswith("?: by the rule it counts a little longer") for line in lines)
+        assert any(line.startswith("  Wed 31  prone1: ? do not rely on") for line in lines)
+
+    def test_what_is_over_is_shown_as_what_it_is_and_the_next_may_be_asked_about(
+        self, filled: Path, commands: Commands
+    ) -> None:
+        of_id = record(commands, "prone1", "--date", "2026-11-20")
+        commands.good("release", "amend", of_id, "--state", "passed")
+        words = ("eligibility", "plan", "--unit", "prone1")
+        assert next(line for line in commands.good(*words).lines if line.startswith("prone1")).split()[2:] == [
+            "2026-11-20", "3", "-", "passed",
+        ]  # fmt: skip
+        assert not any(each["events"] for each in commands.json(*words)["calendar"])
+        (clinical, _) = commands.json(*words, "--release", "2027-03-20")["units"][0]["portions"]
+        assert (clinical["release"], clinical["need"], clinical["needed_by"]) == ("2027-03-20", "by", "2027-03-20")
+
+    def test_another_policy_gives_another_plan(self, filled: Path, commands: Commands) -> None:
+        filled.write_text(filled.read_text("utf-8") + OWN_POLICY, "utf-8")
+        told = commands.json("eligibility", "plan", "--unit", "prone1", "--policy", "ours")
+        (clinical, _) = told["units"][0]["portions"]
+        assert (told["policy_id"], clinical["counts_until"], len(clinical["counting"])) == ("ours", "2026-12-14", 1)
+
+    def test_a_plan_that_is_past_is_told(self, filled: Path, commands: Commands) -> None:
+        record(commands, "prone1", "--date", "2026-12-01", "--planned")
+        with time_machine.travel(datetime(2026, 12, 2, 15, tzinfo=UTC)):
+            lines = commands.good("eligibility", "plan", "--unit", "prone1").lines
+        assert any(line.startswith("! prone1: the release planned for 2026-12-01 is past.") for line in lines)
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told"),
+        [
+            (("--unit", "nowhere"), 1, "there is no unit 'nowhere'"),
+            (("--release", "2026-11-22"), 2, "2026-11-22 is past; a plan looks ahead from 2026-11-23"),
+            (("--release", "9999-12-01"), 1, "the calendar ends at year 9999"),
+        ],
+    )
+    def test_what_does_not_fit_is_told(
+        self, site: Path, commands: Commands, words: tuple[str, ...], code: int, told: str
+    ) -> None:
+        called = commands("eligibility", "plan", *words)
+        assert (called.code, called.out, told in called.err) == (code, "", True), called.err
