@@ -315,7 +315,7 @@ def test_a_unit_is_served_while_bad_peers_hang_on(guarded: Guarded) -> None:
         assert attack.connected == 0
         assert set(attack.longest) == {kind.name for kind in KINDS}
         assert max(attack.longest.values()) < GOES, attack.longest
-    assert sorted(took)[-2] < 2.0, took  # one of them may be the machine's
+    assert max(took) < 2.0, took
     assert {process for process in base if peak[process] - base[process] > MEMORY} == set()
     assert processes(node) == [*base]
     assert node.log.read_bytes().count(b"\n") - lines < 6000

@@ -61,7 +61,7 @@ def data_set_digest(path: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(1, 20), (2, 10)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, 30), (2, 15)])
 def test_no_kill_loses_what_was_acknowledged_or_shows_what_is_partial(tmp_path: Path, workers: int, kills: int) -> None:
     chance = random.Random(20261123)
     acknowledged, stop = Acknowledged(), threading.Event()

@@ -122,8 +122,8 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
     chance = random.Random(run)
     with scene.disks as disks, scene.node() as node:
         began = disks.now()
-        store_for(0.5, node, scene.promises, senders=1, seed=2 * run)
-        store_for(1.5, node, scene.promises, senders=4, seed=2 * run + 1)
+        store_for(1.0, node, scene.promises, senders=1, seed=2 * run)
+        store_for(2.0, node, scene.promises, senders=4, seed=2 * run + 1)
         time.sleep(QUIET)
         quiet = disks.now()
         assert node.stop() == 0
@@ -140,7 +140,7 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(scene: Scene, 
 def test_it_survives_another_power_cut_while_the_node_starts(scene: Scene, run: int) -> None:
     chance = random.Random(run)
     with scene.disks, scene.node() as node:
-        store_for(1.0, node, scene.promises, senders=4, seed=run)
+        store_for(2.0, node, scene.promises, senders=4, seed=run)
 
     first = chance.choice(scene.promises.kept).at
     with scene.after(Cut(first, "none")) as left:
