@@ -14,7 +14,7 @@ What the standard leaves open is decided here:
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -147,12 +147,13 @@ def parse_query(identifier: bytes, encoding: Encoding, root: Root, extended: Ext
     Raises InvalidQueryError, in a sentence without values, when it breaks a rule.
     """
     elements = {element.tag: element for element in read_elements(identifier, encoding)}
-    level = _level(elements.get(_LEVEL), root)
+    level = level_of(elements, root)
     return _Parser(elements, encoding, level, root, extended).parse()
 
 
-def _level(element: Element | None, root: Root) -> Level:
-    text = b"" if element is None else element.value.strip(b" \0")
+def level_of(elements: Mapping[int, Element], root: Root) -> Level:
+    """Return the QueryRetrieveLevel of an identifier, its elements by tag. Raises InvalidQueryError."""
+    text = elements[_LEVEL].value.strip(b" \0") if _LEVEL in elements else b""
     if not text:
         raise InvalidQueryError("QueryRetrieveLevel is missing")
     level = Level.__members__.get(text.decode("ascii", "replace"))

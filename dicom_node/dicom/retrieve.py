@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from dicom_node.dicom import charsets
 from dicom_node.dicom.identifiers import Element, Encoding, read_elements
 from dicom_node.dicom.keys import Level
-from dicom_node.dicom.query import Root
+from dicom_node.dicom.query import Root, level_of
 from dicom_node.dicom.uids import is_uid
 from dicom_node.errors import InvalidQueryError
 
-_CHARACTER_SET, _LEVEL, _PATIENT_ID = 0x00080005, 0x00080052, 0x00100020
+_CHARACTER_SET, _PATIENT_ID = 0x00080005, 0x00100020
 
 _UNIQUE_KEYS = {
     Level.PATIENT: (_PATIENT_ID, "PatientID"),
@@ -44,7 +44,7 @@ class Retrieval:
 def parse_retrieval(identifier: bytes, encoding: Encoding, root: Root) -> Retrieval:
     """Read a request identifier. Raises InvalidQueryError, in a sentence without values, when it breaks a rule."""
     elements = {element.tag: element for element in read_elements(identifier, encoding)}
-    level = _level(elements, root)
+    level = level_of(elements, root)
     keys = {each: _values(elements, each) if each >= root.top else () for each in Level}
     for each, values in keys.items():
         name = _UNIQUE_KEYS[each][1]
@@ -62,18 +62,6 @@ def parse_retrieval(identifier: bytes, encoding: Encoding, root: Root) -> Retrie
         series_uids=keys[Level.SERIES],
         instance_uids=keys[Level.IMAGE],
     )
-
-
-def _level(elements: dict[int, Element], root: Root) -> Level:
-    text = elements[_LEVEL].value.strip(b" \0") if _LEVEL in elements else b""
-    if not text:
-        raise InvalidQueryError("QueryRetrieveLevel is missing")
-    level = Level.__members__.get(text.decode("ascii", "replace"))
-    if level is None:
-        raise InvalidQueryError("QueryRetrieveLevel is not PATIENT, STUDY, SERIES or IMAGE")
-    if level < root.top:
-        raise InvalidQueryError("Study Root has no PATIENT level")
-    return level
 
 
 def _values(elements: dict[int, Element], level: Level) -> tuple[str, ...]:
