@@ -6,13 +6,14 @@ device proposes up to 128 contexts, and the library needs a tenth of a milliseco
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.dicom.uids import is_uid
 from dicom_node.dimse.contexts import PERMISSIONS, ContextTable
+from dicom_node.dimse.items import HEADER, counted, encode_item, read_items, split, uid_and_rest
 from dicom_node.dimse.pdu import ASSOCIATE_RQ, HEADER_LENGTH, ProtocolError
 from dicom_node.dimse.serving import AcceptedContext
 
@@ -109,7 +110,7 @@ class Negotiated:
         """Put the results into the A-ASSOCIATE-AC of the library, in the order of the context ids."""
         results = list(self.results)
         others: list[bytes] = []
-        for kind, item in _items(acceptance[_FIXED:]):
+        for kind, item in read_items(acceptance[_FIXED:]):
             (results if kind == _RESULT else others).append(item)
         results.sort(key=lambda item: item[4])
         others = [item if item[0] != _USER_INFORMATION else self._informed(item) for item in others]
@@ -117,7 +118,7 @@ class Negotiated:
         return acceptance[:2] + struct.pack(">L", len(body)) + body
 
     def _informed(self, item: bytes) -> bytes:
-        return _item(_USER_INFORMATION, item[4:] + self.information)
+        return encode_item(_USER_INFORMATION, item[4:] + self.information)
 
 
 def negotiate(
@@ -147,8 +148,8 @@ def negotiate(
         else:
             result = _TRANSFER_SYNTAXES_NOT_SUPPORTED if known else _ABSTRACT_SYNTAX_NOT_SUPPORTED
             refused.add(proposal.abstract_syntax)
-        syntax = _item(_TRANSFER_SYNTAX, (chosen or proposal.transfer_syntaxes[0]).encode("ascii", "replace"))
-        results.append(_item(_RESULT, bytes([proposal.context_id, 0, result, 0]) + syntax))
+        syntax = encode_item(_TRANSFER_SYNTAX, (chosen or proposal.transfer_syntaxes[0]).encode("ascii", "replace"))
+        results.append(encode_item(_RESULT, bytes([proposal.context_id, 0, result, 0]) + syntax))
     contexts = {context.sop_class_uid: context for context in accepted.values()}
     extended = {
         uid: granted
@@ -208,20 +209,16 @@ def _information(
     is_named: bool,
 ) -> bytes:
     """Encode the answers to what the user information proposed (PS3.7 D.3.3)."""
-    parts = [_item(_ASYNCHRONOUS, _ONE_AT_A_TIME)] if request.asks_for_window else []
+    parts = [encode_item(_ASYNCHRONOUS, _ONE_AT_A_TIME)] if request.asks_for_window else []
     for uid, (is_scu, _) in request.roles.items():
         context = contexts.get(uid)
         if context is not None:
             roles = bytes([is_scu and context.takes, context.gives])
-            parts.append(_item(_ROLES, _counted(uid.encode("ascii")) + roles))
-    parts += [_item(_EXTENDED, _counted(uid.encode("ascii")) + granted) for uid, granted in extended.items()]
+            parts.append(encode_item(_ROLES, counted(uid.encode("ascii")) + roles))
+    parts += [encode_item(_EXTENDED, counted(uid.encode("ascii")) + granted) for uid, granted in extended.items()]
     if is_named and request.identity is not None and request.identity.wants_response:
-        parts.append(_item(_IDENTITY_ACCEPTED, _counted(b"")))  # username and passcode have no server response
+        parts.append(encode_item(_IDENTITY_ACCEPTED, counted(b"")))  # username and passcode have no server response
     return b"".join(parts)
-
-
-def _counted(text: bytes) -> bytes:
-    return struct.pack(">H", len(text)) + text
 
 
 def parse_association_request(data: bytes) -> AssociationRequest:
@@ -236,7 +233,7 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     proposals = []
     before = data[HEADER_LENGTH:10] + called + calling + data[42:_FIXED]
     information = b""
-    for kind, item in _items(data[_FIXED:]):
+    for kind, item in read_items(data[_FIXED:]):
         if kind == _PROPOSED:
             proposals.append(_parse_proposal(item))
         elif kind == _USER_INFORMATION:
@@ -245,21 +242,23 @@ def parse_association_request(data: bytes) -> AssociationRequest:
             if not is_uid(item[4:].strip(b"\0 ").decode("latin-1")):
                 raise ProtocolError("the application context name is no UID")
             before += item
-    parts = [*_items(information)]
+    parts = [*read_items(information)]
     user = [kept for number, part in parts if (kept := _for_library(number, part))]
     if not any(part[0] == _MAXIMUM_LENGTH for part in user):
-        user.insert(0, _item(_MAXIMUM_LENGTH, _USUAL_LENGTH))  # mandatory (PS3.8 D.1), and the library counts on it
+        user.insert(
+            0, encode_item(_MAXIMUM_LENGTH, _USUAL_LENGTH)
+        )  # mandatory (PS3.8 D.1), and the library counts on it
     return AssociationRequest(
         calling_ae=calling.decode("ascii", "backslashreplace").strip(" "),
         called_ae=called.decode("ascii", "backslashreplace").strip(" "),
         proposals=tuple(proposals),
         before=before,
-        after=_item(_USER_INFORMATION, b"".join(user)),
+        after=encode_item(_USER_INFORMATION, b"".join(user)),
         roles={
             uid: (more[:1] == b"\1", more[1:2] == b"\1")
-            for uid, more in (_of_sop_class(part) for number, part in parts if number == _ROLES)
+            for uid, more in (uid_and_rest(part[HEADER:]) for number, part in parts if number == _ROLES)
         },
-        extended=dict(_of_sop_class(part) for number, part in parts if number == _EXTENDED),
+        extended=dict(uid_and_rest(part[HEADER:]) for number, part in parts if number == _EXTENDED),
         identity=next((_parse_identity(part[4:]) for number, part in parts if number == _USER_IDENTITY), None),
         asks_for_window=any(number == _ASYNCHRONOUS for number, _ in parts),
     )
@@ -273,11 +272,11 @@ def _for_library(kind: int, part: bytes) -> bytes:
     """
     body = part[4:]
     if kind == _MAXIMUM_LENGTH and len(body) == 4:
-        return part if int.from_bytes(body) >= _LEAST_LENGTH else _item(kind, bytes(4))
+        return part if int.from_bytes(body) >= _LEAST_LENGTH else encode_item(kind, bytes(4))
     if kind == _IMPLEMENTATION_CLASS and is_uid(body.strip(b"\0 ").decode("latin-1")):
         return part
     if kind == _IMPLEMENTATION_VERSION and (name := bytes(map(_plain, body[:16])).strip()):
-        return _item(kind, name)
+        return encode_item(kind, name)
     return b""
 
 
@@ -285,26 +284,12 @@ def _plain(byte: int) -> int:
     return byte if 0x20 <= byte < 0x7F and byte != 0x5C else 0x3F if byte else 0x20
 
 
-def _of_sop_class(part: bytes) -> tuple[str, bytes]:
-    """Return the UID a sub-item begins with, and what follows it."""
-    uid, rest = _split(part[4:])
-    return uid.strip(b"\0 ").decode("ascii", "replace"), rest
-
-
 def _parse_identity(body: bytes) -> UserIdentity:
     if len(body) < 2:
         raise ProtocolError("the user identity is cut short")
-    primary, rest = _split(body[2:])
-    secondary, _ = _split(rest)
+    primary, rest = split(body[2:])
+    secondary, _ = split(rest)
     return UserIdentity(body[0], primary, secondary, body[1] == 1)
-
-
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    """Return a value with its length in front of it, and what follows."""
-    end = 2 + int.from_bytes(data[:2], "big")
-    if len(data) < max(2, end):
-        raise ProtocolError("a sub-item of the user information is cut short")
-    return data[2:end], data[end:]
 
 
 def _parse_proposal(item: bytes) -> Proposal:
@@ -312,25 +297,10 @@ def _parse_proposal(item: bytes) -> Proposal:
         raise ProtocolError("a proposed presentation context is malformed")
     abstract: list[str] = []
     transfer: list[str] = []
-    for kind, part in _items(item[8:]):
+    for kind, part in read_items(item[8:]):
         if kind in (_ABSTRACT_SYNTAX, _TRANSFER_SYNTAX):
             syntax = part[4:].strip(b"\0 ").decode("ascii", "replace")
             (abstract if kind == _ABSTRACT_SYNTAX else transfer).append(syntax)
     if len(abstract) != 1 or not transfer:
         raise ProtocolError("a proposed presentation context lacks its syntaxes")
     return Proposal(item[4], abstract[0], tuple(transfer), item)
-
-
-def _item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(body)) + body
-
-
-def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and the whole encoding of each item, its header of four bytes included."""
-    at, end = 0, len(data)
-    while at < end:
-        after = at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if at + 4 > end or after > end:
-            raise ProtocolError("an item of the association request is cut short")
-        yield data[at], data[at:after]
-        at = after

@@ -5,10 +5,11 @@ D.3.3 (role selection, extended negotiation, user identity).
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dicom_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.dimse.items import HEADER, counted, encode_item, read_items, uid_and_rest
 from dicom_node.dimse.pdu import ASSOCIATE_RQ, HEADER_LENGTH, ProtocolError
 
 MOST_CONTEXTS = 128
@@ -83,27 +84,27 @@ class Request:
         if any(len(title) > 16 for title in titles):
             raise ValueError("an AE title has at most 16 characters")
         body = struct.pack(">HH16s16s32x", 1, 0, *titles)
-        body += _item(_APPLICATION_CONTEXT, _APPLICATION_CONTEXT_NAME)
+        body += encode_item(_APPLICATION_CONTEXT, _APPLICATION_CONTEXT_NAME)
         for number, context in enumerate(self.contexts):
-            syntaxes = _item(_ABSTRACT_SYNTAX, context.abstract_syntax.encode("ascii"))
+            syntaxes = encode_item(_ABSTRACT_SYNTAX, context.abstract_syntax.encode("ascii"))
             for syntax in context.transfer_syntaxes:
-                syntaxes += _item(_TRANSFER_SYNTAX, syntax.encode("ascii"))
-            body += _item(_PROPOSED, bytes([2 * number + 1, 0, 0, 0]) + syntaxes)
-        body += _item(_USER_INFORMATION, self._user_information())
+                syntaxes += encode_item(_TRANSFER_SYNTAX, syntax.encode("ascii"))
+            body += encode_item(_PROPOSED, bytes([2 * number + 1, 0, 0, 0]) + syntaxes)
+        body += encode_item(_USER_INFORMATION, self._user_information())
         return struct.pack(">BxL", ASSOCIATE_RQ, len(body)) + body
 
     def _user_information(self) -> bytes:
-        items = _item(_MAXIMUM_LENGTH, struct.pack(">L", self.maximum_length))
-        items += _item(_IMPLEMENTATION_UID, IMPLEMENTATION_CLASS_UID.encode("ascii"))
+        items = encode_item(_MAXIMUM_LENGTH, struct.pack(">L", self.maximum_length))
+        items += encode_item(_IMPLEMENTATION_UID, IMPLEMENTATION_CLASS_UID.encode("ascii"))
         for syntax, (scu, scp) in self.roles.items():
-            items += _item(_ROLES, _text(syntax.encode("ascii")) + bytes([scu, scp]))
-        items += _item(_VERSION, IMPLEMENTATION_VERSION_NAME.encode("ascii"))
+            items += encode_item(_ROLES, counted(syntax.encode("ascii")) + bytes([scu, scp]))
+        items += encode_item(_VERSION, IMPLEMENTATION_VERSION_NAME.encode("ascii"))
         for syntax, information in self.extended.items():
-            items += _item(_EXTENDED, _text(syntax.encode("ascii")) + information)
+            items += encode_item(_EXTENDED, counted(syntax.encode("ascii")) + information)
         if self.identity is not None:
             username, passcode = (text.encode("utf-8") for text in self.identity)
             kind = 2 if passcode else 1
-            items += _item(_IDENTITY, bytes([kind, 0]) + _text(username) + _text(passcode))
+            items += encode_item(_IDENTITY, bytes([kind, 0]) + counted(username) + counted(passcode))
         return items
 
 
@@ -135,11 +136,11 @@ def parse_acceptance(data: bytes, request: Request) -> Acceptance:
     """Read the A-ASSOCIATE-AC to a request. Raises ProtocolError when it is malformed or answers something else."""
     results: list[bytes] = []
     information: list[tuple[int, bytes]] = []
-    for kind, item in _items(data[_FIXED:]):
+    for kind, item in read_items(data[_FIXED:]):
         if kind == _RESULT:
-            results.append(item)
+            results.append(item[HEADER:])
         elif kind == _USER_INFORMATION:
-            information += _items(item)
+            information += [(number, part[HEADER:]) for number, part in read_items(item[HEADER:])]
     roles = dict(request.roles)
     extended: dict[str, bytes] = {}
     maximum_length = 0
@@ -148,7 +149,7 @@ def parse_acceptance(data: bytes, request: Request) -> Acceptance:
         if kind == _MAXIMUM_LENGTH and len(item) == 4:
             maximum_length = int.from_bytes(item, "big")
         elif kind in (_ROLES, _EXTENDED):
-            syntax, rest = _uid_and_rest(item)
+            syntax, rest = uid_and_rest(item)
             if kind == _EXTENDED:
                 extended[syntax] = rest
             elif len(rest) == 2:
@@ -197,34 +198,8 @@ def _answered(item: bytes, request: Request) -> tuple[int, Proposed]:
 
 
 def _transfer_syntax(item: bytes, proposed: Proposed) -> str:
-    for kind, value in _items(item[4:]):
-        syntax = value.strip(b"\0 ").decode("ascii", "replace")
+    for kind, part in read_items(item[4:]):
+        syntax = part[HEADER:].strip(b"\0 ").decode("ascii", "replace")
         if kind == _TRANSFER_SYNTAX and syntax in proposed.transfer_syntaxes:
             return syntax
     raise ProtocolError("the acceptance names a transfer syntax that was not proposed")
-
-
-def _uid_and_rest(item: bytes) -> tuple[str, bytes]:
-    length = int.from_bytes(item[:2], "big")
-    if len(item) < 2 + length:
-        raise ProtocolError("an item of the acceptance is cut short")
-    return item[2 : 2 + length].strip(b"\0 ").decode("ascii", "replace"), item[2 + length :]
-
-
-def _text(value: bytes) -> bytes:
-    return struct.pack(">H", len(value)) + value
-
-
-def _item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(body)) + body
-
-
-def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and the value of each item."""
-    at, end = 0, len(data)
-    while at < end:
-        after = at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if at + 4 > end or after > end:
-            raise ProtocolError("an item of the acceptance is cut short")
-        yield data[at], data[at + 4 : after]
-        at = after

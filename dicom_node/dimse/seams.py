@@ -24,6 +24,7 @@ from dicom_node.dimse import pdu
 from dicom_node.dimse.access import AccessList, Admission
 from dicom_node.dimse.association import NodeAssociation, Wire
 from dicom_node.dimse.contexts import ContextTable
+from dicom_node.dimse.items import encode_item
 from dicom_node.dimse.limits import Limits
 from dicom_node.dimse.negotiation import negotiate, parse_association_request
 from dicom_node.errors import LibraryError
@@ -103,10 +104,6 @@ class _Trial(NodeAssociation):
         pass
 
 
-def _item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(body)) + body
-
-
 def _element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHL", 0, number, len(value)) + value
 
@@ -114,9 +111,9 @@ def _element(number: int, value: bytes) -> bytes:
 def _associate_request() -> bytes:
     """An A-ASSOCIATE-RQ that proposes verification (PS3.8 9.3.2)."""
     title = b"TRIAL".ljust(16)
-    body = struct.pack(">HH16s16s32x", 1, 0, title, title) + _item(0x10, b"1.2.840.10008.3.1.1.1")
-    body += _item(0x20, b"\1\0\0\0" + _item(0x30, _VERIFICATION) + _item(0x40, _IMPLICIT))
-    body += _item(0x50, _item(0x51, struct.pack(">L", 16384)) + _item(0x52, b"2.25.1"))
+    body = struct.pack(">HH16s16s32x", 1, 0, title, title) + encode_item(0x10, b"1.2.840.10008.3.1.1.1")
+    body += encode_item(0x20, b"\1\0\0\0" + encode_item(0x30, _VERIFICATION) + encode_item(0x40, _IMPLICIT))
+    body += encode_item(0x50, encode_item(0x51, struct.pack(">L", 16384)) + encode_item(0x52, b"2.25.1"))
     return struct.pack(">BxL", pdu.ASSOCIATE_RQ, len(body)) + body
 
 
@@ -138,7 +135,7 @@ def _rehearse() -> None:
         association = _make_association(connection, address)
         association.start()
         try:
-            _expect(peer, pdu.ASSOCIATE_AC, _item(0x21, b"\1\0\0\0" + _item(0x40, _IMPLICIT)))
+            _expect(peer, pdu.ASSOCIATE_AC, encode_item(0x21, b"\1\0\0\0" + encode_item(0x40, _IMPLICIT)))
             peer.sendall(_echo_request())
             _expect(peer, pdu.DATA_TF, _element(0x0900, b"\0\0"))
             peer.sendall(struct.pack(">BxL4x", pdu.RELEASE_RQ, 4))
