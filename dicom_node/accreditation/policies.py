@@ -75,10 +75,6 @@ class Policy:
         spells = (Spell(first=each.first, last=each.last, months=each.months[portion]) for each in self.overrides)
         return Windows(months=self.months[portion], spells=tuple(spells))
 
-    def override_on(self, release: date) -> Override | None:
-        """Return the override that holds for a release date, None when there is none."""
-        return next((each for each in self.overrides if each.first <= release <= each.last), None)
-
     def judges_like(self, other: "Policy") -> bool:
         """Tell whether both have one id and the same windows, whatever they say of their sources."""
         mine, others = (
