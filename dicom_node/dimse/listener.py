@@ -42,6 +42,10 @@ LOOK = 0.25
 
 _STOPPING = Refusal(result=2, source=3, reason=1, words="the node is stopping; it may try again later")
 
+_OTHER_VERSION = Refusal(
+    result=1, source=2, reason=2, words="it speaks another version of the DICOM upper layer protocol than 1"
+)
+
 _SELF_CHECKED = Refusal(result=1, source=1, reason=1, words="the node's own check")
 
 
@@ -312,6 +316,8 @@ class _Connection(RequestHandler):
     def _welcome(self, connection: socket.socket, request: AssociationRequest, address: str) -> Refusal | None:
         """Make an association of a request, or say why not."""
         wire = self.server.wire
+        if not request.is_version_1:
+            return _OTHER_VERSION
         proof = Proof(
             is_secure=self.server.tls is not None,
             certificate=peer_certificate(connection),

@@ -31,6 +31,8 @@ _USUAL_LENGTH = struct.pack(">L", 16384)
 _LEAST_LENGTH = 8
 """A maximum length below has no room for anything beside the header of a value: it is taken as none, as 0 is."""
 
+_VERSION_1 = b"\0\1"
+
 _ONE_AT_A_TIME = struct.pack(">HH", 1, 1)
 """Operations invoked and performed at a time (PS3.7 D.3.3.3)."""
 
@@ -74,6 +76,8 @@ class AssociationRequest:
     extended: Mapping[str, bytes] = field(default_factory=dict)
     """By SOP class the application information proposed (PS3.7 D.3.3.5)."""
     identity: UserIdentity | None = None
+    is_version_1: bool = True
+    """It speaks the one version of the protocol there is; the other bits are not looked at (PS3.8 9.3.2)."""
     asks_for_window: bool = False
     """It proposes an asynchronous operations window."""
 
@@ -231,7 +235,7 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         raise ProtocolError("the first unit is no association request")
     called, calling = (data[at : at + 16].replace(b"\0", b" ") for at in (10, 26))
     proposals = []
-    before = data[HEADER_LENGTH:10] + called + calling + data[42:_FIXED]
+    before = _VERSION_1 + data[8:10] + called + calling + data[42:_FIXED]
     information = b""
     for kind, item in read_items(data[_FIXED:]):
         if kind == _PROPOSED:
@@ -245,9 +249,8 @@ def parse_association_request(data: bytes) -> AssociationRequest:
     parts = [*read_items(information)]
     user = [kept for number, part in parts if (kept := _for_library(number, part))]
     if not any(part[0] == _MAXIMUM_LENGTH for part in user):
-        user.insert(
-            0, encode_item(_MAXIMUM_LENGTH, _USUAL_LENGTH)
-        )  # mandatory (PS3.8 D.1), and the library counts on it
+        # It is mandatory (PS3.8 D.1), and the library counts on it.
+        user.insert(0, encode_item(_MAXIMUM_LENGTH, _USUAL_LENGTH))
     return AssociationRequest(
         calling_ae=calling.decode("ascii", "backslashreplace").strip(" "),
         called_ae=called.decode("ascii", "backslashreplace").strip(" "),
@@ -260,6 +263,7 @@ def parse_association_request(data: bytes) -> AssociationRequest:
         },
         extended=dict(uid_and_rest(part[HEADER:]) for number, part in parts if number == _EXTENDED),
         identity=next((_parse_identity(part[4:]) for number, part in parts if number == _USER_IDENTITY), None),
+        is_version_1=bool(data[7] & 1),
         asks_for_window=any(number == _ASYNCHRONOUS for number, _ in parts),
     )
 

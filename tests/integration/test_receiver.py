@@ -382,7 +382,8 @@ def test_another_protocol_version_is_rejected(node: Node) -> None:
         assert (answer[0], tuple(answer[7:10])) == (3, (1, 2, 2))
         assert peer.is_closed()
         wait_for(lambda: node.listener.associations == 0)
-    assert [line["event"] for line in lines] == ["association.dropped"]
+    assert [line["event"] for line in lines] == ["association.rejected"]
+    assert "version" in lines[0]["reason"]
 
 
 def test_each_proposal_is_answered_whoever_serves_it(node: Node) -> None:

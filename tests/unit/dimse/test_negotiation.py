@@ -149,6 +149,14 @@ def test_whoever_may_retrieve_takes_instances_where_it_is_the_scp() -> None:
     assert not negotiate(request, ContextTable(), frozenset({"find"})).accepted
 
 
+@pytest.mark.parametrize(("version", "speaks"), [(b"\0\1", True), (b"\0\3", True), (b"\0\2", False), (b"\0\0", False)])
+def test_of_the_protocol_version_its_lowest_bit_alone_is_looked_at(version: bytes, speaks: bool) -> None:
+    data = raw_peer.associate_request(b"UNIT", b"NODE", [(VERIFICATION, [IMPLICIT])])
+    request = parse_association_request(data[:6] + version + data[8:])
+    assert request.is_version_1 is speaks
+    assert request.proposing(list(request.proposals)) == data
+
+
 def test_no_role_is_accepted_that_was_not_proposed() -> None:
     role = raw_peer.item(0x54, counted(STUDY_ROOT_FIND, b"\0\1"))
     data = with_information(raw_peer.associate_request(b"PACS", b"NODE", [(STUDY_ROOT_FIND, [IMPLICIT])]), role)
