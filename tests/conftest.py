@@ -1,7 +1,9 @@
 """Fixtures that several rooms share."""
 
+import contextlib
 import logging
 import shutil
+import socket
 import sys
 import threading
 import warnings
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
+from pynetdicom.transport import AssociationSocket
 from sqlalchemy import make_url
 
 from dicom_node.index.engine import Index, open_index
@@ -20,6 +23,17 @@ from tests import postgres
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
+
+
+def _shut(self: AssociationSocket) -> None:
+    """Close a connection of the tests' own peers, which the library leaves open when the other end has left already."""
+    if self.socket is not None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+AssociationSocket._shutdown_socket = _shut  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled

@@ -40,6 +40,30 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The numbers of the programme beside the windows. Months are calendar months, clamped as windows are.
+
+    The articles: *Quality Control: Stereotactic Breast Biopsy* (12-6-22) for surveys; *Preparing and Submitting Images:
+    Stereotactic Breast Biopsy* (08-24-2023) for logs; the testing and renewal articles for the rest.
+    """
+
+    testing_days: int = 45
+    """Calendar days from the release of a package to its due date, where none is printed in it."""
+    notice_months: int = 8
+    """Before the expiry, when the renewal notice is expected."""
+    application_days: int = 60
+    """From the notice to the day the application is due."""
+    application_months: int = 6
+    """Before the expiry, the application is due at the latest."""
+    addendum_months: int = 13
+    """A unit that is added with more than this left is an addendum; with less, all units renew early."""
+    daily_log_months: int = 1
+    """Span of the daily and weekly quality control logs that are submitted."""
+    other_log_months: int = 12
+    """Span of the other quality control logs that are submitted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One revision of the rule that limits how old a submitted exam may be."""
 
@@ -59,6 +83,8 @@ class Policy:
     """What is disputed or worth knowing."""
     overrides: tuple[Override, ...] = ()
     """In the order of their days; no two have a day in common."""
+    terms: Terms = Terms()
+    """The programme's other numbers."""
 
     @property
     def longest(self) -> int:
@@ -76,9 +102,9 @@ class Policy:
         return Windows(months=self.months[portion], spells=tuple(spells))
 
     def judges_like(self, other: "Policy") -> bool:
-        """Tell whether both have one id and the same windows, whatever they say of their sources."""
+        """Tell whether both have one id and the same numbers, whatever they say of their sources."""
         mine, others = (
-            (each.id, each.months, [(over.first, over.last, over.months) for over in each.overrides])
+            (each.id, each.months, each.terms, [(over.first, over.last, over.months) for over in each.overrides])
             for each in (self, other)
         )
         return mine == others

@@ -56,7 +56,8 @@ def list_(app: App, *, unit_id: str | None, history: bool, as_json: bool) -> Non
         if history:
             found = [version for each in found for version in reversed(service.history(each.id))]
     if as_json:
-        write_json([{"unit" if key == "unit_id" else key: value for key, value in asdict(v).items()} for v in found])
+        names = {"unit_id": "unit", "cycle_id": "cycle"}
+        write_json([{names.get(key, key): value for key, value in asdict(each).items()} for each in found])
         return
     _write(found)
 

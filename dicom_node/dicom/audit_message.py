@@ -415,6 +415,7 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "exam.decided": _decided,
     "content.decided": _decided,
     "release.recorded": _used("release.recorded"),
+    "entry.kept": _used("entry.kept"),
     "policy.accepted": _used("policy.accepted"),
     "alert.acknowledged": _used("alert.acknowledged"),
     "unit.silenced": _used("unit.silenced"),

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, literal, select
 
 from dicom_node.index.engine import Index
-from dicom_node.index.tables import conflict, exam, instance, name_word, rejection, series, standing, study
+from dicom_node.index.tables import conflict, exam, exam_case, instance, name_word, rejection, series, standing, study
 
-_DERIVED = (standing, exam, rejection, conflict, instance, series, name_word, study)
+_DERIVED = (standing, exam_case, exam, rejection, conflict, instance, series, name_word, study)
 """What the files tell, the rows that refer to others first."""
 
 

@@ -26,6 +26,8 @@ class ReleaseVersion:
     due_on: date | None
     state: ReleaseState
     note: str = ""
+    cycle_id: str = ""
+    """The accreditation cycle it belongs to, "" for none."""
     changed_by: str
     changed_at: datetime
 

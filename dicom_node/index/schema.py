@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from dicom_node.errors import DatabaseError, SchemaTooNewError
 from dicom_node.logs import get_logger
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: the schema that this program needs."""
 
 log = get_logger(__name__)

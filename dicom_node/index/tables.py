@@ -272,9 +272,46 @@ release = Table(
     Column("due_on", Date, nullable=True),
     Column("state", PlainText, nullable=False),
     _text("note"),
+    _text("cycle_id"),  # the accreditation cycle it belongs to, "" for none
     Column("changed_by", PlainText, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Index(None, "unit_id"),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    # What people keep books of: accreditation cycles, physicist surveys, quality control logs. Each change is a new
+    # version; the highest holds. Saved in the archive's journal as well.
+    Column("kind", PlainText, primary_key=True),
+    Column("id", PlainText, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    _text("unit_id"),  # "" for what concerns no single unit
+    Column("data", JSON, nullable=False),
+    _text("note"),
+    Column("changed_by", PlainText, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Index(None, "kind", "unit_id"),
+)
+
+exam_case = Table(
+    "exam_case",
+    metadata,
+    # What the headers of an exam tell of it as a case, kept so that they are read once; lost, it is read again.
+    Column("exam_id", PlainText, primary_key=True),
+    Column("mark", PlainText, nullable=False),  # tells of which state of the exam it is
+    Column("data", JSON, nullable=False),
+)
+
+stranger = Table(
+    "stranger",
+    metadata,
+    # Who called from the address of a unit under an AE title that is not listed.
+    Column("address", PlainText, primary_key=True),
+    Column("calling_ae", PlainText, primary_key=True),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("count", Integer, nullable=False, default=1),
 )
 
 standing = Table(

@@ -101,6 +101,11 @@ def release_recorded(trail: Trail, *, by: str, unit_id: str, state: str, release
     note(trail, "release.recorded", by=by, unit=unit_id, state=state, released_on=released_on)
 
 
+def entry_kept(trail: Trail, *, by: str, kind: str, entry_id: str, version: int, unit_id: str) -> None:
+    """Record a cycle, survey or log that a person wrote down, or a change of one; its words stand in the journal."""
+    note(trail, "entry.kept", by=by, kind=kind, entry=entry_id, version=version, unit=unit_id)
+
+
 def policy_accepted(trail: Trail, *, by: str, policy_id: str, before: str, reason: str) -> None:
     """Record that a person had standings worked out by a policy from now on; ``before`` is the id of the one before."""
     note(trail, "policy.accepted", by=by, policy=policy_id, before=before, reason=reason)

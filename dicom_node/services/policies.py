@@ -121,7 +121,8 @@ def _said(policy: Policy) -> dict[str, str]:
     said |= {f"{portion} window": f"{months} months" for portion, months in policy.months.items()}
     for each in policy.overrides:
         said[f"releases {each.first} to {each.last}"] = _override_words(each)
-    names = [each.name for each in fields(Policy) if each.name not in {"id", "months", "overrides"}]
+    said |= {each.name.replace("_", " "): str(getattr(policy.terms, each.name)) for each in fields(policy.terms)}
+    names = [each.name for each in fields(Policy) if each.name not in {"id", "months", "overrides", "terms"}]
     said |= {name: str(getattr(policy, name)) for name in names if getattr(policy, name)}
     return said
 

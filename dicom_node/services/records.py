@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from dicom_node.accreditation.policies import Override, Policy
+from dicom_node.accreditation.policies import Override, Policy, Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.archive.journal import Journal
-from dicom_node.index import decisions, releases
+from dicom_node.index import decisions, entries, releases
 from dicom_node.index.decisions import Decision, DecisionKind
 from dicom_node.index.engine import Index
+from dicom_node.index.entries import Entry, EntryKind
 from dicom_node.index.releases import ReleaseVersion
 
-_DECISION, _RELEASE, _CONTENT, _POLICY = "decision", "release", "content", "policy"
+_DECISION, _RELEASE, _CONTENT, _POLICY, _ENTRY = "decision", "release", "content", "policy", "entry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,26 @@ def save_release(journal: Journal, release: ReleaseVersion) -> None:
             "due_on": release.due_on.isoformat() if release.due_on else None,
             "state": release.state.value,
             "note": release.note,
+            "cycle_id": release.cycle_id,
             "changed_by": release.changed_by,
             "changed_at": release.changed_at.isoformat(),
+        },
+    )
+
+
+def save_entry(journal: Journal, entry: Entry) -> None:
+    """Make a version of an entry durable; the caller puts it into the index next."""
+    journal.append(
+        _ENTRY,
+        {
+            "kind": entry.kind.value,
+            "id": entry.id,
+            "version": entry.version,
+            "unit_id": entry.unit_id,
+            "data": dict(entry.data),
+            "note": entry.note,
+            "changed_by": entry.changed_by,
+            "changed_at": entry.changed_at.isoformat(),
         },
     )
 
@@ -136,7 +155,9 @@ def contents_in_force(journal: Journal) -> dict[str, ContentDecision]:
 
 
 def replay(journal: Journal, index: Index) -> set[str]:
-    """Put the decisions about exams and the releases that the index lacks into it; return the studies decided about.
+    """Put the decisions about exams, releases and entries that the index lacks into it.
+
+    Returns the studies that were decided about.
 
     Raises ObjectDamagedError when the journal is damaged: nothing of it is guessed.
     """
@@ -149,6 +170,8 @@ def replay(journal: Journal, index: Index) -> set[str]:
                     touched.add(decision.study_uid)
             elif kind == _RELEASE:
                 releases.insert(conn, _release(record))
+            elif kind == _ENTRY:
+                entries.insert(conn, _entry(record))
     return touched
 
 
@@ -169,6 +192,16 @@ def _release(record: Mapping[str, Any]) -> ReleaseVersion:
             "released_on": date.fromisoformat(record["released_on"]),
             "due_on": date.fromisoformat(record["due_on"]) if record["due_on"] else None,
             "state": ReleaseState(record["state"]),
+            "changed_at": datetime.fromisoformat(record["changed_at"]),
+        }
+    )
+
+
+def _entry(record: Mapping[str, Any]) -> Entry:
+    return Entry(
+        **{
+            **record,
+            "kind": EntryKind(record["kind"]),
             "changed_at": datetime.fromisoformat(record["changed_at"]),
         }
     )
@@ -198,7 +231,13 @@ def _accepted(record: Mapping[str, Any]) -> AcceptedPolicy:
     return AcceptedPolicy(
         **{
             **record,
-            "policy": Policy(**{**_windows_read(policy), "overrides": tuple(overrides)}),
+            "policy": Policy(
+                **{
+                    **_windows_read(policy),
+                    "overrides": tuple(overrides),
+                    "terms": Terms(**policy.get("terms", {})),
+                }
+            ),
             "accepted_at": datetime.fromisoformat(record["accepted_at"]),
         }
     )

@@ -61,7 +61,7 @@ class TestRelease:
         commands.good("release", "amend", of_id, "--state", "submitted")
         (now,) = commands.json("release", "list")
         assert list(now) == [
-            "id", "version", "unit", "released_on", "due_on", "state", "note", "changed_by", "changed_at",
+            "id", "version", "unit", "released_on", "due_on", "state", "note", "cycle", "changed_by", "changed_at",
         ]  # fmt: skip
         assert (now["version"], now["state"], now["due_on"]) == (3, "submitted", "2027-01-04")
         commands.good("release", "close", of_id, "--note", "passed")
