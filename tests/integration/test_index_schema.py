@@ -118,6 +118,11 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def _revision_before(release: Path) -> str:
+    """Return the revision of this release, which the next one builds on."""
+    return str(ScriptDirectory(str(release)).get_revision("9998").down_revision)
+
+
 def _add_study_and_series(url: str) -> None:
     at = datetime(2026, 11, 23, 10, tzinfo=UTC)
     with closing(open_index(url)) as index, index.write() as conn:
@@ -133,7 +138,7 @@ def old_database(index_url: str) -> str:
 
 
 def test_an_upgrade_keeps_the_rows_and_leaves_a_backup(old_database: str, next_release: Path) -> None:
-    old = ScriptDirectory(str(next_release)).get_revision("9998").down_revision
+    old = _revision_before(next_release)
     with closing(open_index(old_database)) as index, index.read() as conn:
         assert conn.execute(text("SELECT study_uid, extra FROM study")).all() == [("1.2", "")]
         assert conn.execute(text("SELECT series_uid FROM series")).all() == [("1.3",)]
@@ -181,11 +186,9 @@ def test_an_upgrade_killed_half_way_leaves_the_old_schema(old_database: str, nex
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.MonkeyPatch.context() as as_before:
         as_before.undo()
-        as_before.setattr(schema, "REVISION", "0001")
+        as_before.setattr(schema, "REVISION", _revision_before(next_release))
         with closing(open_index(old_database)) as index, index.read() as conn:
-            assert (
-                schema.current_revision(conn) == ScriptDirectory(str(next_release)).get_revision("9998").down_revision
-            )
+            assert schema.current_revision(conn) == _revision_before(next_release)
             assert not inspect(conn).has_table("extra")
             assert conn.execute(text("SELECT study_uid FROM study")).all() == [("1.2",)]
     open_index(old_database).close()  # and the next start finishes it
@@ -226,7 +229,7 @@ def test_nothing_is_upgraded_without_a_backup(
     sqlite_url: str, next_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as as_before:
-        as_before.setattr(schema, "REVISION", "0001")
+        as_before.setattr(schema, "REVISION", _revision_before(next_release))
         _add_study_and_series(sqlite_url)
     (Path(make_url(sqlite_url).database or "").parent / "node.db.schema-0001.bak").mkdir()
     with pytest.raises(DatabaseError, match="nothing was upgraded"):
