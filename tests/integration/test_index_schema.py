@@ -231,10 +231,11 @@ def test_nothing_is_upgraded_without_a_backup(
     with monkeypatch.context() as as_before:
         as_before.setattr(schema, "REVISION", _revision_before(next_release))
         _add_study_and_series(sqlite_url)
-    (Path(make_url(sqlite_url).database or "").parent / "node.db.schema-0001.bak").mkdir()
+    old = _revision_before(next_release)
+    (Path(make_url(sqlite_url).database or "").parent / f"node.db.schema-{old}.bak").mkdir()
     with pytest.raises(DatabaseError, match="nothing was upgraded"):
         open_index(sqlite_url)
-    monkeypatch.setattr(schema, "REVISION", "0001")
+    monkeypatch.setattr(schema, "REVISION", old)
     open_index(sqlite_url).close()
 
 
