@@ -135,7 +135,7 @@ def enrolment_sentences(unit: Unit, today: date) -> list[str]:
         return []
     since = f"{unit.label} is enrolled at facility {enrolment.facility} from {enrolment.first_day}"
     why = "a unit that moved to another site is a new one"
-    return [f"{since}: exams made and packages released before that day do not count there, for {why}."]
+    return [f"{since}: exams, surveys and packages of an earlier day do not count there, for {why}."]
 
 
 def _nowhere_sentence(unit: Unit, today: date) -> str:

@@ -175,7 +175,7 @@ def _write_left_out(each: UnitPlan, portion: PortionPlan) -> None:
     if day is not None and enrolment is not None and (portion.newest is None or portion.newest < day):
         words = not_of_enrolment(day, enrolment)
         write_sentence(
-            f"! {each.unit}: the {portion.portion} exam of {day} does not count: {words}.", width=_WIDTH, rest="  "
+            f"! {each.unit}: the {portion.portion.evidence} of {day} does not count: {words}.", width=_WIDTH, rest="  "
         )
 
 

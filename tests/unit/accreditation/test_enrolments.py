@@ -137,7 +137,7 @@ def told(unit: Unit, days: str, today: str, release: str = "") -> tuple[str, dic
 
 def test_an_explanation_says_that_an_exam_was_made_before_the_enrolment() -> None:
     words, why = told(MOVED, "2026-09-14 2026-10-20", "2026-11-23")
-    assert "Upright A, room 4 is enrolled at facility annex from 2026-10-12: exams made and packages released" in words
+    assert "Upright A, room 4 is enrolled at facility annex from 2026-10-12: exams, surveys and packages of an" in words
     assert why["exam-2026-09-14"] == (
         "it was made before the unit's enrolment at facility annex, which begins on 2026-10-12: a unit that moved to "
         "another site is a new one"
