@@ -99,7 +99,7 @@ def plan_units(
                     unit=unit_id,
                     label=rules.registry.units[unit_id].label,
                     portions=portions,
-                    events=tuple(calendar(portions, standings[0].release, today)),
+                    events=tuple(calendar(portions, standings[0].release, rules.policy.terms, today)),
                 )
             )
         return plans
