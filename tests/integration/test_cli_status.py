@@ -158,11 +158,12 @@ def test_a_package_has_its_window_in_the_table(filled: Path, commands: Commands)
         "2026-11-20 recorded, window 2026-05-20 to 2027-01-04, exam inside"
     )
     assert lines[8].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
-    assert lines[10].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside")
+    assert lines[10].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside, due 2027-01-04")
     package = commands.json("status")["units"][0]["portions"][0]["package"]
     assert package == {
         "released_on": "2026-11-20",
         "due_on": "2027-01-04",
+        "due": "2027-01-04",
         "state": "recorded",
         "window_first": "2026-05-20",
         "window_last": "2027-01-04",
