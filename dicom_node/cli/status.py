@@ -234,6 +234,7 @@ def _package(each: Standing) -> str:
         inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
     else:
         inside = f", {noun} inside" if each.state is State.SECURED else f", no {noun} inside"
+        inside += f", due {each.due}" if each.state is State.SHORT else ""
     return words + inside
 
 
@@ -380,6 +381,7 @@ def _unit_json(unit: UnitStatus) -> dict[str, Any]:
                 else {
                     "released_on": each.release.released_on,
                     "due_on": each.release.due_on,
+                    "due": each.due,
                     "state": each.release.state,
                     "window_first": each.window_first,
                     "window_last": each.window_last,
