@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from dicom_node.accreditation.months import counts_until
-from dicom_node.accreditation.policies import Override, Policy
+from dicom_node.accreditation.policies import Override, Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.standing import Release, ReleaseState, Standing, State, due_day
 from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
@@ -82,7 +82,7 @@ def explain(
         sentences.append(f"Note: {policy.note}")
     sentences += (override_sentence(each, portion) for each in policy.overrides)
     sentences += enrolment_sentences(unit, today)
-    sentences += standing_sentences(standing, unit, windows, today)
+    sentences += standing_sentences(standing, unit, policy, today)
     if release is not None:
         sentences.append(_asked_sentence(portion, window, release, verdicts))
     return Explanation(
@@ -148,7 +148,15 @@ def _nowhere_sentence(unit: Unit, today: date) -> str:
     return f"{unit.label} is enrolled at no facility on {today}: nothing is due.{ended}{begins}"
 
 
-def standing_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
+def due_sentence(release: Release, terms: Terms) -> str:
+    """Say when a package is due, and where that day comes from."""
+    day = due_day(release, terms)
+    if release.due_on is not None:
+        return f"The due date printed in the package is {day}."
+    return f"Its due date is {day}: {terms.testing_days} days from {release.released_on}, no due date is printed."
+
+
+def standing_sentences(standing: Standing, unit: Unit, policy: Policy, today: date) -> list[str]:
     """Say what ages and what is counted down, with the arithmetic, and end with the state in words."""
     if standing.state is State.RETIRED:
         return [f"{unit.label} was retired after {unit.retired_on}: nothing is due."]
@@ -157,13 +165,17 @@ def standing_sentences(standing: Standing, unit: Unit, windows: Windows, today: 
     if standing.state is State.NOT_REQUIRED:
         return [f"{unit.label} is not applying for accreditation: nothing is due."]
     if standing.release is None or standing.release.state is ReleaseState.PLANNED:
-        return _sliding_sentences(standing, unit, windows, today)
-    return _frozen_sentences(standing, unit, windows)
+        return _sliding_sentences(standing, unit, policy.windows(standing.portion), today)
+    return _frozen_sentences(standing, unit, policy)
 
 
 def _sliding_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
     portion, newest = standing.portion, standing.newest
-    sentences = [f"No testing package of {unit.label} is recorded as released, so the window moves with the calendar."]
+    sentences = []
+    sentences.append(
+        f"No release date is recorded for the next testing package of {unit.label}, so the window moves with the "
+        "calendar."
+    )
     sentences.append(f"For a package released today, {_back(today, windows)}: the first exam day that counts.")
     if newest is None or standing.cutoff is None or standing.last_release is None:
         return [*sentences, f"There never was a {portion.evidence} that counts."]
@@ -203,8 +215,8 @@ def _planned_sentence(standing: Standing) -> str:
     )
 
 
-def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[str]:
-    release, portion = standing.release, standing.portion
+def _frozen_sentences(standing: Standing, unit: Unit, policy: Policy) -> list[str]:
+    release, portion, windows = standing.release, standing.portion, policy.windows(standing.portion)
     assert release is not None
     last = (
         "its due date"
@@ -228,6 +240,7 @@ def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[
             left = f"{_days(standing.days_left)} left"
         else:
             left = "that day is today" if standing.days_left == 0 else "that day is past"
+        sentences.append(due_sentence(release, policy.terms))
         sentences.append(f"{portion.one.capitalize()} is needed on or before {standing.cutoff}: {left}.")
     return sentences
 

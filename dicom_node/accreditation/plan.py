@@ -18,9 +18,17 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from dicom_node.accreditation.months import add_months, counts_until
-from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.policies import Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, window_end
+from dicom_node.accreditation.standing import (
+    CountingExam,
+    Release,
+    ReleaseState,
+    Standing,
+    State,
+    due_day,
+    window_end,
+)
 from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
@@ -58,9 +66,7 @@ class EventKind(StrEnum):
     """First release date that admits no exam on file."""
     PLANNED_RELEASE = "planned_release"
     DUE = "due"
-    """Due date printed in the package."""
-    WINDOW_ENDS = "window_ends"
-    """Last exam day that a package without a recorded due date admits."""
+    """Due date of the package that is out, printed in it or computed; of a planned one when it is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +220,8 @@ def _need(
     elif release.state is ReleaseState.RECORDED:
         if counting:
             return Need.NO, None
-        assert standing.window_last is not None  # a package is in force
-        by = standing.window_last
+        assert standing.due is not None  # a package is out
+        by = standing.due
     else:
         return Need.NOTHING_DUE, None
     return Need.BY if today <= by else Need.NOW, by
@@ -244,16 +250,17 @@ def calendar_end(today: date) -> date:
     return add_months(today, CALENDAR_MONTHS)
 
 
-def calendar(plans: Sequence[PortionPlan], recorded: Release | None, today: date) -> list[Event]:
+def calendar(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms, today: date) -> list[Event]:
     """Return what happens to one unit from ``today`` to ``calendar_end``, both included, earliest first.
 
-    ``plans`` are those of its portions, ``recorded`` its release in force. Days that are past are left out; of
-    ambiguous days that have begun already the rest is told. Of a unit for which nothing is due there is nothing.
+    ``plans`` are those of its portions, ``recorded`` its release in force, ``terms`` those of the policy. Days that are
+    past are left out; of ambiguous days that have begun already the rest is told. Of a unit for which nothing is due
+    there is nothing.
 
     :raises OverflowError: a day is after year 9999.
     """
     end = calendar_end(today)
-    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded))
+    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded, terms))
     order = list(EventKind)
     within = [event for event in events if today <= event.day <= end]
     return sorted(within, key=lambda e: (e.day, order.index(e.kind), e.portion or ""))
@@ -282,7 +289,7 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
         yield event(EventKind.OPENS, plan.needed_from, words)
 
 
-def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator[Event]:
+def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms) -> Iterator[Event]:
     """Yield the days of the unit's testing package."""
     if not plans or all(plan.need is Need.NOTHING_DUE for plan in plans):
         return
@@ -295,17 +302,13 @@ def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator
     if recorded.state is ReleaseState.PLANNED and recorded.released_on != planned:
         words = "release that is planned on record; another day was asked about"
         yield Event(day=recorded.released_on, unit=unit, kind=EventKind.PLANNED_RELEASE, words=words)
-    whose = f"the package {'planned for' if recorded.state is ReleaseState.PLANNED else 'of'} {recorded.released_on}"
-    if recorded.due_on is not None:
-        lacking = _lacking(plans) if recorded.state is ReleaseState.RECORDED else ""
-        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=f"due date of {whose}{lacking}")
-    elif recorded.state is ReleaseState.RECORDED:
-        for plan in plans:
-            if plan.window_last is not None:
-                words = f"last day of a {plan.portion.evidence} for {whose}, unless a due date is printed in it"
-                yield Event(
-                    day=plan.window_last, unit=unit, portion=plan.portion, kind=EventKind.WINDOW_ENDS, words=words
-                )
+    if recorded.state is ReleaseState.RECORDED:
+        computed = "" if recorded.due_on is not None else f" ({terms.testing_days} days from it; none is printed)"
+        words = f"due date of the package of {recorded.released_on}{computed}{_lacking(plans)}"
+        yield Event(day=due_day(recorded, terms), unit=unit, kind=EventKind.DUE, words=words)
+    elif recorded.due_on is not None:
+        words = f"due date of the package planned for {recorded.released_on}"
+        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=words)
 
 
 def _at_release(plan: PortionPlan) -> str:

@@ -5,7 +5,7 @@ What ages depends on the testing package (the *release*):
 - none, or one that is only planned: the exams age. The window slides with each day, and the newest exam is counted down
   to the last day on which a package may be released and still admit it.
 - recorded: nothing ages. The window is frozen at the release date; a portion without an exam inside is counted down to
-  the package's due date.
+  the package's due date: the printed one, else the policy's days of testing after the release.
 - submitted, passed, deficient, closed: nothing ages and nothing is counted down. The state is ``secured`` when an exam
   lies inside the window, else ``ok``: what was submitted may never have passed through this node.
 
@@ -14,10 +14,10 @@ Exams and packages bear on the enrolment in whose days they fall: a unit that mo
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 
-from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.policies import Policy, Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
@@ -101,13 +101,15 @@ class Standing:
     days_left: int | None
     """Days from today to ``cutoff``; negative once past."""
     cutoff: date | None
-    """What is counted down to: ``counts_until``, or the window's last day when short."""
+    """What is counted down to: ``counts_until``, or the package's due date when short."""
     release: Release | None
     """The release in force."""
     window_first: date | None
     """First exam day, included, that the release in force admits."""
     window_last: date | None
     """Last exam day, included, that the release in force admits: its due date where one is recorded."""
+    due: date | None = None
+    """Day on which the package is due when it is recorded (``due_day``); None in every other state."""
     policy_id: str
     counts_for_planned: bool | None = None
     """With a planned release: would the newest exam still count for it? None without a plan or an exam."""
@@ -138,7 +140,7 @@ def standing(
         past = [exam for exam in past if enrolment.covers(exam.day)]
     newest = past[-1] if past else None
     release = release_in_force(bearing_on(enrolment, releases))
-    window_last = None if release is None else window_end(release, windows)
+    is_out = release is not None and release.state is ReleaseState.RECORDED
     still = Standing(
         unit=unit.id,
         portion=portion,
@@ -150,20 +152,21 @@ def standing(
         cutoff=None,
         release=release,
         window_first=None if release is None else windows.first_day(release.released_on),
-        window_last=window_last,
+        window_last=None if release is None else window_end(release, windows),
+        due=due_day(release, policy.terms) if release is not None and is_out else None,
         policy_id=policy.id,
     )
     if unit.retired_on is not None and unit.retired_on < today:
         return replace(still, state=State.RETIRED)
     if not unit.applying or enrolment is None:
         return replace(still, state=State.NOT_REQUIRED)
-    if release is not None and window_last is not None and release.state is not ReleaseState.PLANNED:
+    if release is not None and release.state is not ReleaseState.PLANNED:
         inside = [e for e in past if windows.admits(e.day, release.released_on, release.due_on)]
         if inside:
             return replace(still, state=State.SECURED, newest=inside[-1])
-        if release.state is not ReleaseState.RECORDED:
+        if still.due is None:
             return still
-        return replace(still, state=State.SHORT, cutoff=window_last, days_left=(window_last - today).days)
+        return replace(still, state=State.SHORT, cutoff=still.due, days_left=(still.due - today).days)
     if newest is None:
         return replace(still, state=State.MISSING)
     cutoff = windows.counts_until(newest.day, today)
@@ -198,6 +201,14 @@ def deciding_days(releases: Iterable[Release], windows: Windows, today: date) ->
 def window_end(release: Release, windows: Windows) -> date:
     """Return the last exam day, included, that a package admits: its due date where one is recorded."""
     return release.due_on or windows.last_day(release.released_on)
+
+
+def due_day(release: Release, terms: Terms) -> date:
+    """Return the day a package is due: the one printed in it, else ``terms.testing_days`` days after its release.
+
+    :raises OverflowError: the day is after year 9999.
+    """
+    return release.due_on or release.released_on + timedelta(days=terms.testing_days)
 
 
 def release_in_force(releases: Iterable[Release]) -> Release | None:

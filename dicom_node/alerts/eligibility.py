@@ -87,7 +87,7 @@ def _short(about: About) -> Words:
             f"{details['window_first']} to {details['window_last']}, both days included. {capital(portion.one)} is "
             f"needed on or before {due}, {from_today(due, about.today)}."
         ),
-        why=f"{details['rule']} {released} minus {months} is {details['window_first']}.",
+        why=f"{details['rule']} {released} minus {months} is {details['window_first']}. {details['arithmetic']}",
         do=(
             _perform(about, f" on or before {due}"),
             Step(
@@ -102,7 +102,7 @@ def _short(about: About) -> Words:
 def _arithmetic(about: About, cutoff: date, last_release: date) -> str:
     sentences = [
         about.details["arithmetic"],
-        "No release date is recorded for this unit, so the window moves with the calendar.",
+        "No release date is recorded for this unit's next testing package, so the window moves with the calendar.",
     ]
     if last_release > cutoff:
         sentences.append(

@@ -11,8 +11,9 @@ from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam, Release, bearing_on, deciding_days
 from dicom_node.accreditation.units import Enrolment, Unit
-from dicom_node.index import exams, findings, releases
+from dicom_node.index import exams, findings
 from dicom_node.index.findings import Exams
+from dicom_node.services.cycles import packages_by_unit
 from dicom_node.services.kept import read_surveys
 
 AT_ONCE = 100
@@ -26,7 +27,7 @@ class UnitFacts:
     exams: Mapping[Portion, tuple[CountingExam, ...]]
     """Of the exams that count those that a standing depends on, and the surveys."""
     packages: tuple[Release, ...]
-    """Those that bear on the enrolment in force."""
+    """The testing packages that bear on its standing: those of the enrolment in force."""
     undated: tuple[Exams, tuple[str, ...]] | None
     """Exams that would count had they a day, and what is wrong with their dates."""
     biopsies: tuple[Exams, tuple[str, ...]] | None
@@ -48,10 +49,10 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
     since = first_day(today, policy.longest)
     unit_ids = [unit.id for unit in units]
     enrolled = {unit.id: unit.enrolment_on(today) for unit in units}
-    packages: dict[str, list[Release]] = {}
-    for version in releases.current(conn, unit_ids):
-        packages.setdefault(version.unit_id, []).append(version.release)
-    packages = {unit_id: bearing_on(enrolled[unit_id], several) for unit_id, several in packages.items()}
+    packages = {
+        unit_id: tuple(bearing_on(enrolled[unit_id], several))
+        for unit_id, several in packages_by_unit(conn, units, today).items()
+    }
     undated = findings.undated_exams(conn, unit_ids)
     biopsies = findings.biopsies_on(conn, [unit.id for unit in units if not unit.applying], since)
     waiting = findings.waiting_for(conn, unit_ids, since)
@@ -66,13 +67,13 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
                     conn,
                     unit_id,
                     portion,
-                    deciding_days(packages.get(unit_id, ()), policy.windows(portion), today),
+                    deciding_days(packages[unit_id], policy.windows(portion), today),
                     enrolled[unit_id],
                 )
                 for portion in COUNTING_PORTIONS
             }
             | {Portion.PHYSICIST: tuple(surveys.get(unit_id, ()))},
-            packages=tuple(packages.get(unit_id, ())),
+            packages=packages[unit_id],
             undated=undated.get(unit_id),
             biopsies=biopsies.get(unit_id),
             waiting=waiting.get(unit_id, ()),

@@ -10,10 +10,10 @@ from dicom_node.accreditation.standing import ReleaseState, bearing_on, release_
 from dicom_node.accreditation.units import Registry
 from dicom_node.dicom.query import Query
 from dicom_node.errors import QueryLimitError
-from dicom_node.index import releases
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.index.find import Page, find_pages
+from dicom_node.services.cycles import packages_by_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +71,16 @@ class FindService:
 
     def _ageing_units(self, today: date) -> dict[str, date]:
         """Return the units whose exams age, each with the first exam day that counts."""
+        units = tuple(self.registry().units.values())
         with self.index.read() as conn:
-            packages = releases.current(conn)
+            packages = packages_by_unit(conn, units, today)
         ageing = {}
-        for unit in self.registry().units.values():
+        for unit in units:
             enrolment = unit.enrolment_on(today)
             retired = unit.retired_on is not None and unit.retired_on < today
             if enrolment is None or retired or not unit.applying:
                 continue
-            own = (package.release for package in packages if package.unit_id == unit.id)
-            release = release_in_force(bearing_on(enrolment, own))
+            release = release_in_force(bearing_on(enrolment, packages[unit.id]))
             if release is None or release.state is ReleaseState.PLANNED:
                 ageing[unit.id] = enrolment.first_day or date.min
         return ageing

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from dicom_node.accreditation.explain import arithmetic_sentence, override_sentence, rule_sentence
+from dicom_node.accreditation.explain import arithmetic_sentence, due_sentence, override_sentence, rule_sentence
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, PORTIONS, Portion
@@ -231,9 +231,7 @@ def _eligibility(
     details = {
         "state": each.state.value,
         "rule": _rule(rules.policy, each, today),
-        "arithmetic": arithmetic_sentence(windows, each.newest.day, each.cutoff)
-        if each.newest is not None and each.counts_until is not None and each.cutoff is not None
-        else "",
+        "arithmetic": _arithmetic(rules.policy, each),
         "policy_id": each.policy_id,
         "months": windows.months_on(release.released_on if release and not planned else each.cutoff or today),
         "exam_id": each.newest.exam_id if each.newest else "",
@@ -259,6 +257,15 @@ def _eligibility(
             portion=each.portion.value,
         )
     ]
+
+
+def _arithmetic(policy: Policy, each: Standing) -> str:
+    """Say how the day follows that is counted down to; "" when none is."""
+    if each.state is State.SHORT and each.release is not None:
+        return due_sentence(each.release, policy.terms)
+    if each.newest is None or each.counts_until is None or each.cutoff is None:
+        return ""
+    return arithmetic_sentence(policy.windows(each.portion), each.newest.day, each.cutoff)
 
 
 def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> list[str]:
