@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from dicom_node.accreditation.portions import PORTIONS
-from dicom_node.accreditation.standing import Standing
 from dicom_node.accreditation.units import Assignment, Enrolment, Identity, Registry
 from dicom_node.cli.alerts import alert_json, alert_words, silence_json
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import known_unit, opened, today
 from dicom_node.cli.output import Cell, json_option, local, printable, write_json, write_table
 from dicom_node.cli.phrases import write_facts
+from dicom_node.cli.readiness import readiness_json, write_readiness
 from dicom_node.cli.retire import retire
 from dicom_node.services.units import (
     SeenDevice,
@@ -94,7 +94,7 @@ def show(app: App, *, unit_id: str, months: int, as_json: bool) -> None:
     _write_unit(found, site, months)
     _write_seen(found.seen, site, months)
     _write_packages(found)
-    _write_standings(found.standings)
+    write_readiness(found.readiness)
     for alert in found.firing:
         headline = alert_words(alert, site.labels, day).headline
         click.echo(printable(f"Alert {alert.id} ({alert.severity}): {headline}"))
@@ -199,23 +199,6 @@ def _write_packages(found: UnitDetails) -> None:
         )
 
 
-def _write_standings(standings: Iterable[Standing]) -> None:
-    click.echo("Standing:")
-    write_table(
-        ["  Portion", "State", "Newest", "Cutoff", "Days left"],
-        [
-            [
-                f"  {each.portion.label}",
-                each.state.value,
-                each.newest.day if each.newest else "-",
-                each.cutoff or "-",
-                "-" if each.days_left is None else each.days_left,
-            ]
-            for each in standings
-        ],
-    )
-
-
 # For programs.
 
 
@@ -258,16 +241,7 @@ def _details_json(found: UnitDetails, site: Site, day: date, months: int) -> dic
             {"id": each.id, "released_on": each.released_on, "due_on": each.due_on, "state": each.state}
             for each in found.packages
         ],
-        "portions": [
-            {
-                "portion": each.portion,
-                "state": each.state,
-                "newest_day": each.newest.day if each.newest else None,
-                "cutoff": each.cutoff,
-                "days_left": each.days_left,
-            }
-            for each in found.standings
-        ],
+        "readiness": readiness_json(found.readiness),
         "alerts": [alert_json(each, alert_words(each, site.labels, day)) for each in found.firing],
         "silence": None if found.silence is None else silence_json(found.silence),
     }

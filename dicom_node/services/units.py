@@ -20,6 +20,7 @@ from dicom_node.index.releases import ReleaseVersion
 from dicom_node.index.usage import Shown
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.kept import read_surveys
+from dicom_node.services.readiness import Readiness, read_readiness
 
 
 class UnitState(StrEnum):
@@ -68,7 +69,7 @@ class UnitDetails:
     assignments: tuple[tuple[Attachment, Assignment], ...]
     seen: tuple[SeenDevice, ...]
     packages: tuple[ReleaseVersion, ...]
-    standings: tuple[Standing, ...]
+    readiness: Readiness
     firing: tuple[Alert, ...]
     silence: Silence | None
 
@@ -124,7 +125,7 @@ def unit_details(index: Index, rules: Rules, unit_id: str, *, today: date, month
             ),
             seen=tuple(_held_against(registry, unit_id, usage.shown_by(conn, unit_id, first_day(today, months)))),
             packages=tuple(releases.current(conn, [unit_id])),
-            standings=whats_so(conn, rules, [unit_id], today)[unit_id].standings,
+            readiness=read_readiness(conn, rules, [unit_id], today)[0],
             firing=tuple(alerts.list_alerts(conn, state=FIRING, unit_ids=[unit_id])),
             silence=alerts.silences(conn, today).get(unit_id),
         )

@@ -99,7 +99,7 @@ def test_units_and_attachments_are_told_alike_by_both_databases(
         "UA-1002",
         2,
     )
-    assert [(each["portion"], each["state"]) for each in shown["portions"]] == [
+    assert [(each["portion"], each["state"]) for each in shown["readiness"]["portions"]] == [
         ("clinical", "ok"),
         ("phantom", "missing"),
         ("physicist", "missing"),
@@ -143,8 +143,8 @@ class TestShowing:
             "Phantoms ACRPHANTOM*",
             "STRANGER 127.0.0.1 not listed PT-4471 Synthetic Imaging ANNEX-1 1 2026-11-23 09:00 CST",
             "PRONE_RM2 127.0.0.1 units.prone1 PT-4471 Synthetic Imaging PRONE 2 2026-11-23 09:00 CST",
-            "clinical ok 2026-11-20 2027-05-20 178",
-            "phantom missing - - -",  # the one of 2026-03-02 was made before the unit moved
+            "phantom missing - - - -",  # the one of 2026-03-02 was made before the unit moved
+            "missing: a phantom exam: none is on file",
             "Messages are held until 2026-12-07: moving",
         ):
             assert line in lines, line
