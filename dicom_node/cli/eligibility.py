@@ -172,7 +172,8 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
         click.echo()
         write_sentence(
             "Count: exams on file that count for that release, or without one for a package released today. Count "
-            "until: last release date that the newest exam is sure to count for.",
+            "until: last release date that the newest exam is sure to count for. In the physicist report surveys "
+            "take the place of exams.",
             width=_WIDTH,
         )
     if any(_is_doubtful(portion) for _, portion in rows):
