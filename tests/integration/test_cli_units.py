@@ -156,6 +156,13 @@ class TestShowing:
         }  # fmt: skip
         assert (found["silence"]["reason"], [each["kind"] for each in found["alerts"]]) == ("moving", ["eligibility"])
 
+    def test_a_unit_is_in_the_cycle_of_the_facility_it_moved_to(self, commands: Commands) -> None:
+        commands.good("cycles", "open", "--facility", "annex", "--expires", "2027-08-31")
+        cycle = commands.json("units", "show", "prone1")["readiness"]["cycle"]
+        assert cycle["expires_on"] == "2027-08-31"
+        assert commands.json("units", "show", "upright_a")["readiness"]["cycle"] is None
+        assert "there are annex, main" in commands("cycles", "open", "--facility", "elsewhere").err
+
     def test_an_attachment_is_shown_with_its_hosts(self, commands: Commands) -> None:
         lines = commands.good("attachments", "show", "addon1").lines
         assert [cells(line) for line in lines[3:5]] == [
