@@ -12,6 +12,7 @@ from dicom_node.accreditation.policies import newer_than
 from dicom_node.accreditation.standing import ReleaseState, Standing, State
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
+from dicom_node.cli.milestones import cycle_json, write_cycles
 from dicom_node.cli.opened import known_unit, now, opened
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
@@ -174,6 +175,7 @@ def write_view(view: View) -> None:
     click.echo()
     _write_units(view)
     click.echo()
+    write_cycles(found.cycles)
     for sentence, command in _warnings(view):
         write_sentence(sentence, first="! ", rest="  ")
         if command:
@@ -326,6 +328,7 @@ def _as_json(view: View) -> dict[str, Any]:
         },
         "audit": None if view.unsent is None else {"unsent": view.unsent.waiting, "since": view.unsent.since},
         "units": [_unit_json(each) for each in found.units],
+        "cycles": [cycle_json(each, found.today) for each in found.cycles],
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,

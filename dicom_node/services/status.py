@@ -16,6 +16,7 @@ from dicom_node.index.alerts import FIRING, Silence
 from dicom_node.index.engine import Index
 from dicom_node.index.outbox import Delivery
 from dicom_node.services.found import Found, Rules, whats_so
+from dicom_node.services.milestones import CycleAhead, cycles_ahead
 from dicom_node.services.notices import item_found
 from dicom_node.services.review import last_review
 
@@ -58,6 +59,8 @@ class Status:
     today: date
     last_review_at: datetime | None
     units: tuple[UnitStatus, ...]
+    cycles: tuple[CycleAhead, ...]
+    """The accreditation cycles that nobody closed."""
     concerns: tuple[Concern, ...]
     """What needs people, unit by unit; what concerns none at the end."""
     unattributed: int
@@ -109,6 +112,7 @@ def read_status(
                 )
                 for unit in units
             ),
+            cycles=tuple(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today)),
             concerns=tuple(_concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
             unattributed=len(exams.unattributed(conn, first_day(today, rules.oldest_months))),
             undated=len(exams.undated(conn)),
