@@ -257,7 +257,7 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
     def event(kind: EventKind, day: date, words: str, until: date | None = None) -> Event:
         return Event(day=day, until=until, unit=plan.unit, portion=plan.portion, kind=kind, words=words)
 
-    exam = f"the {plan.portion} exam of {plan.newest}"
+    exam = f"the {plan.portion.evidence} of {plan.newest}"
     if plan.counts_until is not None and plan.last_release is not None:
         needed = "" if plan.release is not None else "; have a new one by then"
         yield event(EventKind.LAST_DAY, plan.counts_until, f"last day on which {exam} counts{needed}")
@@ -268,7 +268,7 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
         words = f"{exam} no longer counts, and no other does"
         yield event(EventKind.STOPS, plan.last_release + _ONE_DAY, words)
     if plan.needed_from is not None and plan.need is Need.BY and plan.needed_from > today:
-        words = f"from here on a new {plan.portion} exam counts for the package planned for {plan.release}"
+        words = f"from here on a new {plan.portion.evidence} counts for the package planned for {plan.release}"
         yield event(EventKind.OPENS, plan.needed_from, words)
 
 
@@ -296,11 +296,11 @@ def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None, terms: Term
 
 def _at_release(plan: PortionPlan) -> str:
     if plan.need is Need.NO:
-        return f"{plan.portion} has an exam that counts"
+        return f"{plan.portion.label} has {plan.portion.one} that counts"
     doubtful = " (the one on file is not to be relied on)" if plan.counting else ""
-    return f"{plan.portion} needs a new exam by then{doubtful}"
+    return f"{plan.portion.label} needs a new {plan.portion.noun} by then{doubtful}"
 
 
 def _lacking(plans: Iterable[PortionPlan]) -> str:
-    lacking = [plan.portion.value for plan in plans if plan.need is not Need.NO]
-    return f": a {' and a '.join(lacking)} exam needed by then" if lacking else ": exams of both portions are inside"
+    lacking = [f"a {plan.portion.evidence}" for plan in plans if plan.need is not Need.NO]
+    return f": {' and '.join(lacking)} needed by then" if lacking else ": something of every portion is inside"

@@ -31,7 +31,7 @@ class State(StrEnum):
     LAPSED = "lapsed"
     """A package released today would admit no exam of the unit."""
     MISSING = "missing"
-    """The unit never had an exam of the portion."""
+    """The unit never had an exam of the portion, or no survey was ever recorded."""
     SECURED = "secured"
     """An exam lies inside the window of the package."""
     SHORT = "short"
@@ -76,7 +76,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountingExam:
-    """A dated exam of one portion that nobody excluded."""
+    """A dated exam of one portion that nobody excluded, or a survey that nobody withdrew."""
 
     exam_id: str
     day: date
@@ -213,12 +213,23 @@ def release_in_force(releases: Iterable[Release]) -> Release | None:
     return max(releases, default=None, key=rank)
 
 
+def is_not_watched(standing: Standing) -> bool:
+    """Tell whether nobody keeps surveys of the unit here, and no package asks for one: then nobody is bothered."""
+    return standing.portion is Portion.PHYSICIST and standing.state is State.MISSING
+
+
 def worst(standings: Iterable[Standing]) -> Standing:
     """Return the worst standing of a unit's portions; of equally bad ones that with the earliest cutoff.
 
+    A physicist report that nobody watches (``is_not_watched``) is left out where there is another.
+
     :raises ValueError: there is no standing.
     """
-    return max(standings, key=lambda s: (SEVERITY.index(s.state), -(s.cutoff or date.max).toordinal()))
+    several = list(standings)
+    return max(
+        [each for each in several if not is_not_watched(each)] or several,
+        key=lambda s: (SEVERITY.index(s.state), -(s.cutoff or date.max).toordinal()),
+    )
 
 
 def earliest_cutoff(standings: Iterable[Standing]) -> date | None:

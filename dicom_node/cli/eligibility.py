@@ -9,7 +9,7 @@ import click
 from dicom_node.accreditation.explain import Explanation
 from dicom_node.accreditation.plan import CALENDAR_MONTHS, Event, EventKind, Need, PortionPlan, calendar_end
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import PORTIONS, Portion
 from dicom_node.accreditation.standing import State
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, known_unit, opened, today
@@ -42,7 +42,7 @@ def eligibility() -> None:
 
 @eligibility.command("explain")
 @click.argument("unit_id", metavar="UNIT")
-@click.option("--portion", type=click.Choice([each.value for each in COUNTING_PORTIONS]), help="One portion alone.")
+@click.option("--portion", type=click.Choice([each.value for each in PORTIONS]), help="One portion alone.")
 @click.option("--on", "on", type=DAY, help="As of this day, by what is on file now; else today.")
 @click.option("--release", type=DAY, help="What would count for a testing package released on this day?")
 @_policy_option
@@ -65,7 +65,7 @@ def explain(
             stores.index,
             _rules(stores, policy_id),
             unit_id,
-            portions=[Portion(portion)] if portion else COUNTING_PORTIONS,
+            portions=[Portion(portion)] if portion else PORTIONS,
             today=on or today(stores),
             release=release,
         )
@@ -74,7 +74,9 @@ def explain(
         write_json([each.as_json() for each in explanations])
         return
     for number, each in enumerate(explanations):
-        click.echo(("\n" if number else "") + f"{printable(label)}, {each.portion}, on {each.today}: {each.state}")
+        click.echo(
+            ("\n" if number else "") + f"{printable(label)}, {each.portion.label}, on {each.today}: {each.state}"
+        )
         _write(each)
 
 
@@ -137,7 +139,7 @@ def _write_plan(plans: Iterable[UnitPlan], events: Iterable[Event], policy: Poli
         [
             [
                 portion.unit if portion is each.portions[0] else "",
-                portion.portion.value,
+                portion.portion.label,
                 portion.release or "-",
                 len(portion.counting),
                 _until(portion),

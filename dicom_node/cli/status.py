@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dicom_node.accreditation.policies import newer_than
-from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.standing import ReleaseState, Standing, State, is_not_watched
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.milestones import cycle_json, write_cycles
@@ -215,8 +215,8 @@ def _write_units(view: View) -> None:
             received = view.when(unit.last_received_at) if unit.last_received_at else "-"
             row: list[Cell | str | int | None] = [
                 "" if number else unit.unit.id,
-                each.portion.value,
-                Cell(each.state.value, _STYLES[each.state]),
+                each.portion.label,
+                Cell(each.state.value, "dim" if is_not_watched(each) else _STYLES[each.state]),
                 str(each.newest.day) if each.newest else "-",
                 str(each.counts_until or "-"),
                 "-" if each.days_left is None else each.days_left,
@@ -230,11 +230,12 @@ def _package(each: Standing) -> str:
     release = each.release
     if release is None or release.state is ReleaseState.CLOSED:
         return ""
+    noun = each.portion.noun
     words = f"{release.released_on} {release.state}, window {each.window_first} to {each.window_last}"
     if release.state is ReleaseState.PLANNED:
         inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
     else:
-        inside = ", exam inside" if each.state is State.SECURED else ", no exam inside"
+        inside = f", {noun} inside" if each.state is State.SECURED else f", no {noun} inside"
     return words + inside
 
 

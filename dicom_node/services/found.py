@@ -23,9 +23,9 @@ from dicom_node.accreditation.milestones import (
 )
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, PORTIONS, Portion
 from dicom_node.accreditation.reminders import Severity, due_reminder, next_reminder
-from dicom_node.accreditation.standing import ReleaseState, Standing, State, standing
+from dicom_node.accreditation.standing import ReleaseState, Standing, State, is_not_watched, standing
 from dicom_node.accreditation.units import Registry, Unit
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import counted
@@ -92,7 +92,7 @@ class Found(Condition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Where a unit stands in each counting portion, and what needs people there."""
+    """Where a unit stands in each portion, and what needs people there."""
 
     standings: tuple[Standing, ...] = ()
     found: tuple[Found, ...] = ()
@@ -125,7 +125,7 @@ def situation(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> Situat
             today=today,
             warn_days=max(rules.ladders[portion]),
         )
-        for portion in COUNTING_PORTIONS
+        for portion in PORTIONS
     )
     return Situation(standings=standings, found=tuple(_of_unit(unit, facts, standings, rules, today)))
 
@@ -260,12 +260,15 @@ def _certificate(end: CertificateEnd, today: date) -> Iterator[Found]:
 def _eligibility(
     facts: UnitFacts, each: Standing, standings: Sequence[Standing], rules: Rules, today: date
 ) -> list[Found]:
-    """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use."""
+    """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use.
+
+    A survey that was never recorded is not told of.
+    """
     ladder = rules.ladders[each.portion]
     reminder, following = due_reminder(each, ladder, today), next_reminder(each, ladder, today)
     if reminder is not None:
         key, stage, severity = reminder.key, _stage(reminder.stage, reminder.on), reminder.severity
-    elif each.state is State.MISSING and any(other.newest is not None for other in standings):
+    elif each.state is State.MISSING and each.portion in COUNTING_PORTIONS and _is_in_use(standings):
         key, stage, severity = f"eligibility/{each.unit}/{each.portion}/missing", _stage("missing"), Severity.WARNING
     else:
         return []
@@ -312,7 +315,7 @@ def _arithmetic(policy: Policy, each: Standing) -> str:
 
 
 def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> list[str]:
-    """Say what is worth knowing beside an alert: the other portion, and exams nobody could place."""
+    """Say what is worth knowing beside an alert: the other portions, and exams nobody could place."""
     sentences = [_in_short(other) for other in standings if other.portion is not each.portion]
     if facts.waiting:
         shown = ", ".join(facts.waiting[: findings.SHOWN])
@@ -323,15 +326,22 @@ def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> li
     return [sentence for sentence in sentences if sentence]
 
 
+def _is_in_use(standings: Iterable[Standing]) -> bool:
+    return any(each.newest is not None for each in standings if each.portion in COUNTING_PORTIONS)
+
+
 def _in_short(each: Standing) -> str:
-    name = each.portion.value.capitalize()
+    name, noun = each.portion.label.capitalize(), each.portion.noun
+    if is_not_watched(each):
+        return ""
     if each.newest is None:
-        return f"{name}: no exam on file."
+        return f"{name}: no {noun} on file."
     if each.counts_until is not None:
-        return f"{name}: the newest exam, of {each.newest.day}, counts until {each.counts_until}."
+        return f"{name}: the newest {noun}, of {each.newest.day}, counts until {each.counts_until}."
     if each.state is State.SECURED and each.release is not None:
         return (
-            f"{name}: the exam of {each.newest.day} is inside the window of the package of {each.release.released_on}."
+            f"{name}: the {noun} of {each.newest.day} is inside the window of the package of "
+            f"{each.release.released_on}."
         )
     return ""
 

@@ -122,12 +122,12 @@ _SAID_BEFORE = frozenset({"id", "months", "overrides", "terms", "term_sources"})
 
 def _said(policy: Policy) -> dict[str, str]:
     said = {"id": policy.id}
-    said |= {f"{portion} window": f"{months} months" for portion, months in policy.months.items()}
+    said |= {f"{portion.label} window": f"{months} months" for portion, months in policy.months.items()}
     for each in policy.overrides:
         said[f"releases {each.first} to {each.last}"] = _override_words(each)
     said |= terms_told(policy)
     names = [each.name for each in fields(Policy) if each.name not in _SAID_BEFORE]
-    said |= {name: str(getattr(policy, name)) for name in names if getattr(policy, name)}
+    said |= {name.replace("_", " "): str(getattr(policy, name)) for name in names if getattr(policy, name)}
     return said
 
 
@@ -140,6 +140,6 @@ def terms_told(policy: Policy) -> dict[str, str]:
 
 
 def _override_words(override: Override) -> str:
-    months = ", ".join(f"{portion} {months} months" for portion, months in override.months.items())
+    months = ", ".join(f"{portion.label} {months} months" for portion, months in override.months.items())
     source = f"{months} ({override.citation}; {override.address})"
     return f"{source} {override.note}".strip()
