@@ -10,14 +10,20 @@ _PLAN = Step(
     sentence="See which units have an exam that counts, and by when each needs a new one:",
     command="dicom-node eligibility plan",
 )
-_PLANNED = Step(
-    sentence="If you know the day on which the testing packages will be released, put it on record for each unit:",
-    command="dicom-node release record UNIT --date YYYY-MM-DD --planned",
-)
-_RECORD = Step(
-    sentence="If a testing package is out already, record the day its link was released; this reminder ends:",
-    command="dicom-node release record UNIT --date YYYY-MM-DD",
-)
+
+
+def _planned(about: About) -> Step:
+    return Step(
+        sentence="If you know the day on which the testing packages will be released, put it on record for all units:",
+        command=f"dicom-node cycles renew {about.details['cycle']} --date YYYY-MM-DD --planned",
+    )
+
+
+def _recorded(about: About) -> Step:
+    return Step(
+        sentence="If the testing packages are out already, record the day their link was released:",
+        command=f"dicom-node cycles renew {about.details['cycle']} --date YYYY-MM-DD",
+    )
 
 
 def milestone_words(about: About) -> Words:
@@ -48,7 +54,7 @@ def _notice(about: About, day: date) -> _Told:
         (
             Step(sentence="Look for it in the mail of the person whom the programme writes to."),
             Step(sentence=f"If it does not come, ask the programme, and apply on or before {due}."),
-            _PLANNED,
+            _planned(about),
         ),
     )
 
@@ -64,8 +70,8 @@ def _application(about: About, day: date) -> _Told:
         ),
         (
             Step(sentence="Apply for every unit that is used for stereotactic biopsies, without waiting for a notice."),
-            _RECORD,
-            _PLANNED,
+            _recorded(about),
+            _planned(about),
         ),
     )
 
@@ -85,7 +91,7 @@ def _collect(about: About, day: date) -> _Told:
         (
             Step(sentence="Keep a biopsy case that qualifies, and a phantom exam, of each unit from that day on."),
             _PLAN,
-            *((_PLANNED,) if guess else (_RECORD,)),
+            _planned(about) if guess else _recorded(about),
         ),
     )
 
@@ -99,7 +105,12 @@ def _expiry(about: About, day: date) -> _Told:
                 f"Every unit has passed, and the expiry of the accreditation that was renewed, {day}, is reached. The "
                 "next expiry is not on record, so nothing reminds of the next renewal."
             ),
-            (Step(sentence="Record the cycle of the next expiry, as the new certificate prints it."),),
+            (
+                Step(
+                    sentence="Open the cycle of the next expiry, which the new certificate prints:",
+                    command="dicom-node cycles open --expires YYYY-MM-DD",
+                ),
+            ),
         )
     return (
         f"accreditation {when}",
@@ -109,13 +120,14 @@ def _expiry(about: About, day: date) -> _Told:
         ),
         (
             Step(sentence="Ask the programme how the renewal stands, and what holds after that day."),
-            Step(sentence="If a package was submitted or has passed, put that on record:", command=_AMEND),
-            _RECORD,
+            Step(
+                sentence="If the packages were submitted or have passed, put that on record:",
+                command=f"dicom-node cycles mark {about.details['cycle']} passed",
+            ),
+            _recorded(about),
         ),
     )
 
-
-_AMEND = "dicom-node release amend ID --state passed"
 
 _BY_KIND: Mapping[MilestoneKind, Callable[[About, date], _Told]] = {
     MilestoneKind.NOTICE: _notice,

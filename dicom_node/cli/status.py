@@ -18,6 +18,7 @@ from dicom_node.cli.output import Cell, json_option, printable, write_json, writ
 from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
 from dicom_node.errors import NodeError
 from dicom_node.services.audit_forwarding import OVERDUE, Queue, queue
+from dicom_node.services.milestones import NOTHING_AHEAD
 from dicom_node.services.review import daily
 from dicom_node.services.status import Concern, Status, Storage, UnitStatus, read_status, read_storage
 from dicom_node.site import Site, Stores
@@ -236,6 +237,7 @@ def _package(each: Standing) -> str:
         inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
     else:
         inside = f", {noun} inside" if each.state is State.SECURED else f", no {noun} inside"
+        inside += f", due {each.due}" if each.state is State.SHORT else ""
     return words + inside
 
 
@@ -258,6 +260,8 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         several.append(
             (sentence + f"{view.site.rules.policy.id} until then:", 'dicom-node policies accept --reason "..."')
         )
+    if found.next_cycle_missing:
+        several.append((NOTHING_AHEAD, "dicom-node cycles open --expires DAY"))
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
@@ -329,6 +333,7 @@ def _as_json(view: View) -> dict[str, Any]:
         },
         "audit": None if view.unsent is None else {"unsent": view.unsent.waiting, "since": view.unsent.since},
         "units": [_unit_json(each) for each in found.units],
+        "next_cycle_missing": found.next_cycle_missing,
         "cycles": [cycle_json(each, found.today) for each in found.cycles],
         "unattributed": found.unattributed,
         "undated": found.undated,
@@ -383,6 +388,7 @@ def _unit_json(unit: UnitStatus) -> dict[str, Any]:
                 else {
                     "released_on": each.release.released_on,
                     "due_on": each.release.due_on,
+                    "due": each.due,
                     "state": each.release.state,
                     "window_first": each.window_first,
                     "window_last": each.window_last,

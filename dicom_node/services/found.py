@@ -33,7 +33,7 @@ from dicom_node.index import findings
 from dicom_node.index.alerts import Condition
 from dicom_node.index.findings import Exams
 from dicom_node.services.facts import UnitFacts, read_facts
-from dicom_node.services.milestones import CycleAhead, ahead_sentences, cycles_ahead
+from dicom_node.services.milestones import CycleAhead, ahead_sentences, cycles_ahead, is_next_cycle_missing
 
 _CERTIFICATE_DAYS = (30, 7, 1)
 """Days before its end on which people are told of a certificate."""
@@ -70,7 +70,8 @@ class Rules:
 
     def ahead(self, conn: Connection, today: date) -> list[str]:
         """Say what comes next in each open accreditation cycle."""
-        return ahead_sentences(cycles_ahead(conn, self.registry.units.values(), self.policy, today), today)
+        cycles = cycles_ahead(conn, self.registry.units.values(), self.policy, today)
+        return ahead_sentences(cycles, today, is_unwatched=is_next_cycle_missing(conn))
 
     @property
     def oldest_months(self) -> int:

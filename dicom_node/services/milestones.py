@@ -14,6 +14,8 @@ from dicom_node.accreditation.units import Unit
 from dicom_node.alerts.phrases import in_days
 from dicom_node.services.cycles import read_cycles
 
+NOTHING_AHEAD = "No accreditation cycle is open, so nothing reminds of the next renewal; open one with its expiry:"
+
 _NAMES = {
     MilestoneKind.COLLECT: "start collecting cases",
     MilestoneKind.NOTICE: "renewal notice expected",
@@ -85,9 +87,19 @@ def _name(of: Milestone) -> str:
     return f"{_NAMES[of.kind]}{' (estimate)' if of.is_estimate else ''}"
 
 
-def ahead_sentences(cycles: Sequence[CycleAhead], today: date) -> list[str]:
-    """Say of every open cycle what comes next, and what is past without being ended."""
+def is_next_cycle_missing(conn: Connection) -> bool:
+    """Tell whether cycles were kept here and every one is closed."""
+    return bool(cycles := read_cycles(conn)) and all(cycle.closed for cycle in cycles)
+
+
+def ahead_sentences(cycles: Sequence[CycleAhead], today: date, *, is_unwatched: bool) -> list[str]:
+    """Say of every open cycle what comes next, and what is past without being ended.
+
+    ``is_unwatched`` tells that the next cycle is missing.
+    """
     sentences = []
+    if is_unwatched:
+        sentences.append(f"{NOTHING_AHEAD} dicom-node cycles open --expires DAY")
     for ahead in cycles:
         left = [each for each in ahead.milestones if each.state is not MilestoneState.DONE]
         told = "; ".join(f"{_name(each)} {each.day} ({in_days(each.day, today)})" for each in left)
