@@ -123,7 +123,7 @@ def arithmetic_sentence(windows: Windows, exam_day: date, cutoff: date) -> str:
         return f"{exam_day} plus {_months(months)} is {cutoff}{_clamped(exam_day, cutoff)}."
     return (
         f"{exam_day} plus {_months(months)} is {forward}, but the window of {_months(months)} is that of packages "
-        f"released up to {cutoff}: the day after, another holds, and it does not let the exam count."
+        f"released up to {cutoff}: the day after, another holds, and it does not reach back so far."
     )
 
 
@@ -153,7 +153,9 @@ def _sliding_sentences(standing: Standing, unit: Unit, windows: Windows, today: 
         f"No release date is recorded for the next testing package of {unit.label}, so the window moves with the "
         "calendar."
     )
-    sentences.append(f"For a package released today, {_back(today, windows)}: the first exam day that counts.")
+    sentences.append(
+        f"For a package released today, {_back(today, windows)}: the first {portion.noun} day that counts."
+    )
     if newest is None or standing.cutoff is None or standing.last_release is None:
         return [*sentences, f"There never was a {portion.evidence} that counts."]
     sentences.append(

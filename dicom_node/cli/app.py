@@ -41,6 +41,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),
     "release": ("release:release", "record the testing packages of the units"),
     "cycles": ("cycles:cycles", "keep the accreditation cycles, and renew all units at once"),
+    "surveys": ("surveys:surveys", "record physicist surveys, and confirm reports of them"),
+    "logs": ("surveys:logs", "record the technologist's quality control logs"),
     "policies": ("policies:policies", "see the rules there are, compare them, accept a changed one"),
     "alerts": ("alerts:alerts", "see what fires and who was told; acknowledge, silence, test"),
     "commitments": ("commitments:commitments", "see who asked for storage commitment, and what became of it"),

@@ -15,8 +15,10 @@ from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, known_unit, opened, today
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_sentence
+from dicom_node.cli.readiness import readiness_json, write_readiness
 from dicom_node.services.eligibility import UnitPlan, explain_unit, milestones_ahead, plan_units, under_policy
 from dicom_node.services.found import Rules
+from dicom_node.services.readiness import read_readiness
 from dicom_node.site import Stores
 
 SHOWN = 20
@@ -102,6 +104,27 @@ def plan(app: App, *, release: date | None, unit_id: str | None, policy_id: str 
         _write_plan(plans, events, rules.policy, day)
 
 
+@eligibility.command("readiness")
+@click.argument("unit_id", metavar="[UNIT]", required=False)
+@_policy_option
+@json_option
+@pass_app
+def readiness(app: App, *, unit_id: str | None, policy_id: str | None, as_json: bool) -> None:
+    """Tell what UNIT, or every unit, has for its submission today, and what is missing."""
+    with opened(app) as stores:
+        day, rules = today(stores), _rules(stores, policy_id)
+        units = list(rules.registry.units) if unit_id is None else [known_unit(stores, unit_id)]
+        with stores.index.read() as conn:
+            found = read_readiness(conn, rules, units, day)
+    if as_json:
+        write_json([readiness_json(each) for each in found])
+        return
+    for number, each in enumerate(found):
+        if number:
+            click.echo()
+        write_readiness(each)
+
+
 def _rules(stores: Stores, policy_id: str | None) -> Rules:
     return under_policy(stores.site.rules, policy_id, stores.site.settings.policies())
 
@@ -152,7 +175,8 @@ def _write_plan(plans: Iterable[UnitPlan], events: Iterable[Event], policy: Poli
         click.echo()
         write_sentence(
             "Count: exams on file that count for that release, or without one for a package released today. Count "
-            "until: last release date that the newest exam is sure to count for.",
+            "until: last release date that the newest exam is sure to count for. In the physicist report surveys "
+            "take the place of exams.",
             width=_WIDTH,
         )
     if any(_is_doubtful(portion) for _, portion in rows):
@@ -230,7 +254,7 @@ def _write(each: Explanation) -> None:
     if not each.exams:
         return
     write_table(
-        ["  Exam", "Day", "Counts", "Why"],
+        [f"  {each.portion.noun.capitalize()}", "Day", "Counts", "Why"],
         [
             [
                 f"  {exam.exam_id}",
@@ -242,4 +266,5 @@ def _write(each: Explanation) -> None:
         ],
     )
     if len(each.exams) > SHOWN:
-        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node exams list --unit {each.unit}")
+        listed = "surveys" if each.portion is Portion.PHYSICIST else "exams"
+        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node {listed} list --unit {each.unit}")

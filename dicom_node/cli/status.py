@@ -185,6 +185,10 @@ def write_view(view: View) -> None:
         f"Exams: {found.unattributed} without a unit, {found.undated} without a date, "
         f"{counted(found.conflicts, 'conflict')} to decide"
     )
+    if found.proposed_surveys:
+        many = found.proposed_surveys > 1
+        words = f"{found.proposed_surveys} may be {'reports' if many else 'the report'} of a physicist's survey"
+        click.echo(f"Documents: {words}: dicom-node surveys list")
     click.echo(_alert_line(view))
 
 
@@ -338,6 +342,7 @@ def _as_json(view: View) -> dict[str, Any]:
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,
+        "proposed_surveys": found.proposed_surveys,
         "alerts": {"open": found.open_alerts, "unacknowledged": found.unacknowledged},
         "messages": {
             "undelivered": found.undelivered,
