@@ -8,7 +8,7 @@ from datetime import date
 from sqlalchemy import Connection
 
 from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
-from dicom_node.accreditation.plan import Event, PortionPlan, calendar, plan_portion
+from dicom_node.accreditation.plan import Event, PortionPlan, calendar, calendar_end, plan_portion
 from dicom_node.accreditation.policies import LATEST, Policy, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Standing
@@ -17,6 +17,7 @@ from dicom_node.index import exams
 from dicom_node.index.engine import Index
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.kept import read_surveys
+from dicom_node.services.milestones import cycles_ahead, milestone_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,16 @@ def plan_units(
                 )
             )
         return plans
+
+
+def milestones_ahead(index: Index, rules: Rules, *, today: date) -> list[Event]:
+    """Return the milestones of the facility's cycles from ``today`` to the end of the calendar, earliest first.
+
+    Raises DatabaseError, and OperatorError for days that are too near to an end of the calendar.
+    """
+    with _inside_the_calendar(), index.read() as conn:
+        events = milestone_events(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today), today)
+        return sorted((each for each in events if each.day <= calendar_end(today)), key=lambda each: each.day)
 
 
 def _counting(conn: Connection, of: Standing, policy: Policy, today: date, asked: date | None) -> list[CountingExam]:
