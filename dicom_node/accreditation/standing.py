@@ -76,7 +76,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountingExam:
-    """A dated exam of one portion that nobody excluded."""
+    """A dated exam of one portion that nobody excluded or rejected."""
 
     exam_id: str
     day: date
