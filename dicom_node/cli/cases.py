@@ -158,8 +158,9 @@ def _ranked_json(found: RankedCases) -> dict[str, Any]:
 
 
 def _release_words(found: RankedCases) -> str:
-    state = "if it were released" if found.release_state is None else f"{found.release_state}"
-    return f"for a testing package {state} {found.released_on}"
+    if found.release_state is None:
+        return f"for a testing package released on {found.released_on}"
+    return f"for the {found.release_state} testing package of {found.released_on}"
 
 
 def _write_ranked(ranked: Sequence[Ranked]) -> None:

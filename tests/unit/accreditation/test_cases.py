@@ -130,12 +130,12 @@ def test_each_reason_is_told() -> None:
         "complete pair: minus and plus image of pre-fire, by ImageType",
         "specimen",
         "identification complete",
-        "70 days old at the release on 2026-11-23",
+        "70 days old at the release",
     )
     assert good.speaks_against == ()
     assert bad.speaks_against == (
         "the correlating mammogram",
         SEEN,
         "text is burned into the pixels",
-        "not in the window of the release: 206 days old at the release on 2026-11-23",
+        "not in the window of the release: 206 days old at the release",
     )
