@@ -14,6 +14,7 @@ from dicom_node.accreditation.pairs import Laterality, PairState
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Stage
 from dicom_node.accreditation.standing import Standing, State
+from dicom_node.demo.devices import Device, Kind, make_exam
 from dicom_node.errors import OperatorError
 from dicom_node.index import exams
 from dicom_node.index.exams import ExamRecord
@@ -392,3 +393,19 @@ def test_the_cases_of_a_unit_are_ranked_for_the_package_on_record(sqlite_stores:
     assert ranked(date(2027, 3, 15)) == []
     with pytest.raises(OperatorError, match="no answer for this day"):
         ranked(date(1, 2, 3))
+
+
+def test_the_made_up_exams_of_one_patient_make_a_whole_case(sqlite_stores: Stores) -> None:
+    unit, elsewhere = Device(calling_ae="UPRIGHT_A", serial="UA-1002", station="UPR-A"), Device(calling_ae="PACS")
+    for device, kind, day in (
+        (unit, Kind.BIOPSY, BIOPSY),
+        (elsewhere, Kind.MAMMOGRAM, MAMMOGRAM),
+        (elsewhere, Kind.SPECIMEN, BIOPSY),
+    ):
+        for ds in make_exam(device, kind, day, patient_id="SYNTH-7"):
+            receive(sqlite_stores, ds, sender=device.calling_ae)
+    study_uid = make_exam(unit, Kind.BIOPSY, BIOPSY)[0].StudyInstanceUID
+    shown, radiograph = (each.study_uid for each in proposals(sqlite_stores, study_uid).studies)
+    exam = exam_of(sqlite_stores, study_uid)
+    sqlite_stores.cases().confirm(exam.id, LEE, mammograms=[shown], specimens=[radiograph])
+    assert case_of(sqlite_stores, study_uid).still_wanted == ()
