@@ -45,7 +45,7 @@ def cases_of(archive: LocalArchive, index: Index, exam_records: Collection[ExamR
         in_force = decisions.in_force_of(conn, study_uids) if study_uids else {}
     facts, new = {}, {}
     for each in exam_records:
-        of_exam = images.get((each.study_uid, each.unit_id), [])
+        of_exam = [image for image in images.get((each.study_uid, each.unit_id), []) if image.portion is not None]
         mark = _mark(of_exam, each.portion)
         held_mark, held = kept.get(each.id, ("", {}))
         if mark == held_mark:

@@ -1,12 +1,13 @@
 """Exams as cases: what is read of them, what people decide, what is proposed; on real files and both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_node.accreditation.cases import Case, CaseState, LinkRole
@@ -26,7 +27,7 @@ from dicom_node.services.found import whats_so
 from dicom_node.services.links import Proposals, propose
 from dicom_node.services.rebuild import rebuild
 from dicom_node.site import Stores
-from tests.factories import code, make_kos, make_mg, new_uid, view_code
+from tests.factories import code, make_kos, make_mg, make_sc, new_uid, view_code
 from tests.sites import START, derived_rows, opened_site, receive, write_site
 
 UNIT_A: dict[str, Any] = {"serial": "UA-1002", "station": "UPR-A", "OperatorsName": "SYNTH^OPERATOR"}
@@ -75,12 +76,16 @@ def view_of(name: str) -> Sequence:
     return view_code(VIEWS[name])
 
 
-def specimen(stores: Stores, day: date = BIOPSY, sender: str = "PACS", **options: Any) -> str:
-    """Store a radiograph that says it is of a specimen and return the study."""
+def specimen(
+    stores: Stores, day: date = BIOPSY, sender: str = "PACS", make: Callable[..., Dataset] = make_mg, **options: Any
+) -> str:
+    """Store a radiograph of a specimen, which a mammography object says, and return the study."""
     views = view_code()
     views[0].ViewModifierCodeSequence = Sequence([code("127457009", "SCT", "specimen")])
-    told = {"ViewCodeSequence": views, "laterality": "", "day": day, "study_uid": new_uid(), "serial": "FX-1"} | options
-    receive(stores, make_mg(**told), sender=sender)
+    told = {"day": day, "study_uid": new_uid(), "serial": "FX-1"} | options
+    if make is make_mg:
+        told = {"ViewCodeSequence": views, "laterality": ""} | told
+    receive(stores, make(**told), sender=sender)
     return str(told["study_uid"])
 
 
@@ -316,6 +321,8 @@ class TestLinks:
                 ({"patient_id": "SYNTH-0002"}, False),
                 ({"sender": "FAX_RM1", "ViewCodeSequence": None}, True),
                 ({"sender": "PACS", "ViewCodeSequence": None}, False),
+                ({"sender": "FAX_RM1", "make": make_sc}, True),
+                ({"sender": "PACS", "make": make_sc}, False),
             )
         ):
             patient = {"patient_id": f"SYNTH-3-{number}"}
