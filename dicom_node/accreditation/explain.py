@@ -6,16 +6,16 @@ from datetime import date, timedelta
 from typing import Any
 
 from dicom_node.accreditation.months import counts_until
-from dicom_node.accreditation.policies import Override, Policy
+from dicom_node.accreditation.policies import Override, Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.standing import Release, ReleaseState, Standing, State, due_day
 from dicom_node.accreditation.units import Unit
 from dicom_node.accreditation.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamOnFile:
-    """An exam of the unit, counting or not, as the index knows it."""
+    """An exam or a survey of the unit, counting or not, as the index knows it."""
 
     exam_id: str
     portion: Portion
@@ -83,7 +83,7 @@ def explain(
     if policy.note:
         sentences.append(f"Note: {policy.note}")
     sentences += (override_sentence(each, portion) for each in policy.overrides)
-    sentences += standing_sentences(standing, unit, windows, today)
+    sentences += standing_sentences(standing, unit, policy, today)
     if release is not None:
         sentences.append(_asked_sentence(portion, window, release, verdicts))
     return Explanation(
@@ -102,8 +102,8 @@ def explain(
 def rule_sentence(policy: Policy, portion: Portion) -> str:
     """State the rule for a portion, with its source."""
     return (
-        f"Rule {policy.id}: {portion} exams count when performed within {_months(policy.months[portion])} of "
-        f"{policy.anchor} ({policy.citation}; {policy.address})."
+        f"Rule {policy.id}: {portion.evidence}s count when performed within {_months(policy.months[portion])} of "
+        f"{policy.anchor} ({policy.source(portion)})."
     )
 
 
@@ -111,8 +111,9 @@ def override_sentence(override: Override, portion: Portion) -> str:
     """State what an override makes of the rule for a portion, with its source."""
     note = f" Note: {override.note}" if override.note else ""
     return (
-        f"For packages released from {override.first} to {override.last}, both days included, {portion} exams count "
-        f"when performed within {_months(override.months[portion])} ({override.citation}; {override.address}).{note}"
+        f"For packages released from {override.first} to {override.last}, both days included, {portion.evidence}s "
+        f"count when performed within {_months(override.months[portion])} ({override.citation}; {override.address})."
+        f"{note}"
     )
 
 
@@ -128,25 +129,37 @@ def arithmetic_sentence(windows: Windows, exam_day: date, cutoff: date) -> str:
     )
 
 
-def standing_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
+def due_sentence(release: Release, terms: Terms) -> str:
+    """Say when a package is due, and where that day comes from."""
+    day = due_day(release, terms)
+    if release.due_on is not None:
+        return f"The due date printed in the package is {day}."
+    return f"Its due date is {day}: {terms.testing_days} days from {release.released_on}, no due date is printed."
+
+
+def standing_sentences(standing: Standing, unit: Unit, policy: Policy, today: date) -> list[str]:
     """Say what ages and what is counted down, with the arithmetic, and end with the state in words."""
     if standing.state is State.RETIRED:
         return [f"{unit.label} was retired after {unit.retired_on}: nothing is due."]
     if standing.state is State.NOT_REQUIRED:
         return [f"{unit.label} is not applying for accreditation: nothing is due."]
     if standing.release is None or standing.release.state is ReleaseState.PLANNED:
-        return _sliding_sentences(standing, unit, windows, today)
-    return _frozen_sentences(standing, unit, windows)
+        return _sliding_sentences(standing, unit, policy.windows(standing.portion), today)
+    return _frozen_sentences(standing, unit, policy)
 
 
 def _sliding_sentences(standing: Standing, unit: Unit, windows: Windows, today: date) -> list[str]:
     portion, newest = standing.portion, standing.newest
-    sentences = [f"No testing package of {unit.label} is recorded as released, so the window moves with the calendar."]
+    sentences = []
+    sentences.append(
+        f"No release date is recorded for the next testing package of {unit.label}, so the window moves with the "
+        "calendar."
+    )
     sentences.append(f"For a package released today, {_back(today, windows)}: the first exam day that counts.")
     if newest is None or standing.cutoff is None or standing.last_release is None:
-        return [*sentences, f"There never was a {portion} exam that counts."]
+        return [*sentences, f"There never was a {portion.evidence} that counts."]
     sentences.append(
-        f"The newest {portion} exam is of {newest.day}{_from_source(newest.source)}: "
+        f"The newest {portion.evidence} is of {newest.day}{_from_source(newest.source)}: "
         f"{arithmetic_sentence(windows, newest.day, standing.cutoff)} "
         f"{_good_until(windows, newest.day, standing.cutoff)}"
     )
@@ -156,15 +169,15 @@ def _sliding_sentences(standing: Standing, unit: Unit, windows: Windows, today: 
         until = "" if first_doubtful == standing.last_release else f" to {standing.last_release}"
         sentences.append(
             f"{days}{until} the answer hangs on how months are counted: {_back(standing.last_release, windows)}, "
-            f"which still lets the exam count, while counting forward from the exam ends on {standing.cutoff}. "
+            f"which still lets the {portion.noun} count, while counting forward from it ends on {standing.cutoff}. "
             f"Do not rely on {'that day' if until == '' else 'those days'}."
         )
     if standing.release is not None:
         sentences.append(_planned_sentence(standing))
     if standing.state is State.LAPSED:
-        sentences.append(f"A package released today, {today}, would find no {portion} exam: it has lapsed.")
+        sentences.append(f"A package released today, {today}, would find no {portion.evidence}: it has lapsed.")
     elif standing.days_left is not None and standing.days_left < 0:
-        sentences.append(f"Today, {today}, is past {standing.cutoff}; by the rule the exam still counts.")
+        sentences.append(f"Today, {today}, is past {standing.cutoff}; by the rule the {portion.noun} still counts.")
     elif standing.cutoff == today:
         sentences.append(f"Today, {today}, is the last of those days.")
     else:
@@ -177,12 +190,12 @@ def _planned_sentence(standing: Standing) -> str:
     outcome = "would still count" if standing.counts_for_planned else "would no longer count"
     return (
         f"A package is planned for {standing.release.released_on}, with a window from {standing.window_first} to "
-        f"{standing.window_last}: this exam {outcome} for it."
+        f"{standing.window_last}: this {standing.portion.noun} {outcome} for it."
     )
 
 
-def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[str]:
-    release, portion = standing.release, standing.portion
+def _frozen_sentences(standing: Standing, unit: Unit, policy: Policy) -> list[str]:
+    release, portion, windows = standing.release, standing.portion, policy.windows(standing.portion)
     assert release is not None
     last = (
         "its due date"
@@ -196,9 +209,9 @@ def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[
     )
     if standing.state is State.SECURED and standing.newest is not None:
         exam = standing.newest
-        sentences.append(f"The {portion} exam of {exam.day}{_from_source(exam.source)} lies inside: it is secured.")
+        sentences.append(f"The {portion.evidence} of {exam.day}{_from_source(exam.source)} lies inside: it is secured.")
     else:
-        sentences.append(f"No {portion} exam on file lies inside.")
+        sentences.append(f"No {portion.evidence} on file lies inside.")
     if release.state is not ReleaseState.RECORDED:
         sentences.append(f"The package is {release.state}: nothing is counted down.")
     elif standing.days_left is not None:
@@ -206,7 +219,8 @@ def _frozen_sentences(standing: Standing, unit: Unit, windows: Windows) -> list[
             left = f"{_days(standing.days_left)} left"
         else:
             left = "that day is today" if standing.days_left == 0 else "that day is past"
-        sentences.append(f"An exam is needed on or before {standing.cutoff}: {left}.")
+        sentences.append(due_sentence(release, policy.terms))
+        sentences.append(f"{portion.one.capitalize()} is needed on or before {standing.cutoff}: {left}.")
     return sentences
 
 
@@ -244,14 +258,14 @@ def _verdicts(exams: Iterable[ExamOnFile], portion: Portion, window: _Window, to
     for exam in sorted(exams, key=lambda exam: (-(exam.day or date.min).toordinal(), exam.exam_id)):
         counts, why = _judge(exam, portion, window, today)
         if counts and any(verdict.counts for verdict in verdicts):
-            why += "; a newer exam decides"
+            why += f"; a newer {portion.noun} decides"
         verdicts.append(Verdict(exam_id=exam.exam_id, day=exam.day, counts=counts, why=why, flags=exam.flags))
     return tuple(verdicts)
 
 
 def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> tuple[bool, str]:
     if exam.excluded:
-        return False, "a person excluded it"
+        return False, f"a person {'withdrew' if portion is Portion.PHYSICIST else 'excluded'} it"
     if exam.rejected:
         return False, "a person rejected it: it cannot be submitted"
     if exam.portion is Portion.UNCLEAR:
@@ -273,7 +287,9 @@ def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> 
 
 def _asked_sentence(portion: Portion, window: _Window, release: date, verdicts: Iterable[Verdict]) -> str:
     inside = [verdict.day for verdict in verdicts if verdict.counts]
-    answer = f"the {portion} exam of {inside[0]} would count" if inside else f"no {portion} exam on file would count"
+    answer = (
+        f"the {portion.evidence} of {inside[0]} would count" if inside else f"no {portion.evidence} on file would count"
+    )
     return (
         f"Were the package released on {release}, its window would be {window.first} "
         f"({_back(release, window.windows)}) to {window.last}, or to the due date printed in it: {answer}."

@@ -18,9 +18,17 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from dicom_node.accreditation.months import add_months, counts_until
-from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.policies import Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, window_end
+from dicom_node.accreditation.standing import (
+    CountingExam,
+    Release,
+    ReleaseState,
+    Standing,
+    State,
+    due_day,
+    window_end,
+)
 from dicom_node.accreditation.windows import Windows
 
 CALENDAR_MONTHS = 14
@@ -57,9 +65,7 @@ class EventKind(StrEnum):
     """First release date that admits no exam on file."""
     PLANNED_RELEASE = "planned_release"
     DUE = "due"
-    """Due date printed in the package."""
-    WINDOW_ENDS = "window_ends"
-    """Last exam day that a package without a recorded due date admits."""
+    """Due date of the package that is out, printed in it or computed; of a planned one when it is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +204,8 @@ def _need(
     elif release.state is ReleaseState.RECORDED:
         if counting:
             return Need.NO, None
-        assert standing.window_last is not None  # a package is in force
-        by = standing.window_last
+        assert standing.due is not None  # a package is out
+        by = standing.due
     else:
         return Need.NOTHING_DUE, None
     return Need.BY if today <= by else Need.NOW, by
@@ -224,16 +230,17 @@ def calendar_end(today: date) -> date:
     return add_months(today, CALENDAR_MONTHS)
 
 
-def calendar(plans: Sequence[PortionPlan], recorded: Release | None, today: date) -> list[Event]:
+def calendar(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms, today: date) -> list[Event]:
     """Return what happens to one unit from ``today`` to ``calendar_end``, both included, earliest first.
 
-    ``plans`` are those of its portions, ``recorded`` its release in force. Days that are past are left out; of
-    ambiguous days that have begun already the rest is told. Of a unit for which nothing is due there is nothing.
+    ``plans`` are those of its portions, ``recorded`` its release in force, ``terms`` those of the policy. Days that are
+    past are left out; of ambiguous days that have begun already the rest is told. Of a unit for which nothing is due
+    there is nothing.
 
     :raises OverflowError: a day is after year 9999.
     """
     end = calendar_end(today)
-    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded))
+    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded, terms))
     order = list(EventKind)
     within = [event for event in events if today <= event.day <= end]
     return sorted(within, key=lambda e: (e.day, order.index(e.kind), e.portion or ""))
@@ -247,7 +254,7 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
     def event(kind: EventKind, day: date, words: str, until: date | None = None) -> Event:
         return Event(day=day, until=until, unit=plan.unit, portion=plan.portion, kind=kind, words=words)
 
-    exam = f"the {plan.portion} exam of {plan.newest}"
+    exam = f"the {plan.portion.evidence} of {plan.newest}"
     if plan.counts_until is not None and plan.last_release is not None:
         needed = "" if plan.release is not None else "; have a new one by then"
         yield event(EventKind.LAST_DAY, plan.counts_until, f"last day on which {exam} counts{needed}")
@@ -258,11 +265,11 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
         words = f"{exam} no longer counts, and no other does"
         yield event(EventKind.STOPS, plan.last_release + _ONE_DAY, words)
     if plan.needed_from is not None and plan.need is Need.BY and plan.needed_from > today:
-        words = f"from here on a new {plan.portion} exam counts for the package planned for {plan.release}"
+        words = f"from here on a new {plan.portion.evidence} counts for the package planned for {plan.release}"
         yield event(EventKind.OPENS, plan.needed_from, words)
 
 
-def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator[Event]:
+def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms) -> Iterator[Event]:
     """Yield the days of the unit's testing package."""
     if not plans or all(plan.need is Need.NOTHING_DUE for plan in plans):
         return
@@ -275,26 +282,22 @@ def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator
     if recorded.state is ReleaseState.PLANNED and recorded.released_on != planned:
         words = "release that is planned on record; another day was asked about"
         yield Event(day=recorded.released_on, unit=unit, kind=EventKind.PLANNED_RELEASE, words=words)
-    whose = f"the package {'planned for' if recorded.state is ReleaseState.PLANNED else 'of'} {recorded.released_on}"
-    if recorded.due_on is not None:
-        lacking = _lacking(plans) if recorded.state is ReleaseState.RECORDED else ""
-        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=f"due date of {whose}{lacking}")
-    elif recorded.state is ReleaseState.RECORDED:
-        for plan in plans:
-            if plan.window_last is not None:
-                words = f"last day of a {plan.portion} exam for {whose}, unless a due date is printed in it"
-                yield Event(
-                    day=plan.window_last, unit=unit, portion=plan.portion, kind=EventKind.WINDOW_ENDS, words=words
-                )
+    if recorded.state is ReleaseState.RECORDED:
+        computed = "" if recorded.due_on is not None else f" ({terms.testing_days} days from it; none is printed)"
+        words = f"due date of the package of {recorded.released_on}{computed}{_lacking(plans)}"
+        yield Event(day=due_day(recorded, terms), unit=unit, kind=EventKind.DUE, words=words)
+    elif recorded.due_on is not None:
+        words = f"due date of the package planned for {recorded.released_on}"
+        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=words)
 
 
 def _at_release(plan: PortionPlan) -> str:
     if plan.need is Need.NO:
-        return f"{plan.portion} has an exam that counts"
+        return f"{plan.portion.label} has {plan.portion.one} that counts"
     doubtful = " (the one on file is not to be relied on)" if plan.counting else ""
-    return f"{plan.portion} needs a new exam by then{doubtful}"
+    return f"{plan.portion.label} needs a new {plan.portion.noun} by then{doubtful}"
 
 
 def _lacking(plans: Iterable[PortionPlan]) -> str:
-    lacking = [plan.portion.value for plan in plans if plan.need is not Need.NO]
-    return f": a {' and a '.join(lacking)} exam needed by then" if lacking else ": exams of both portions are inside"
+    lacking = [f"a {plan.portion.evidence}" for plan in plans if plan.need is not Need.NO]
+    return f": {' and '.join(lacking)} needed by then" if lacking else ": something of every portion is inside"

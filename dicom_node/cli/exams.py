@@ -8,7 +8,7 @@ from datetime import date, tzinfo
 import click
 
 from dicom_node.accreditation.cases import CaseState
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.cases import CASE_COMMANDS, shown_case
 from dicom_node.cli.exam_words import exam_json, tell_exam, verdict_of
@@ -33,7 +33,7 @@ def exams() -> None:
 
 @exams.command("list")
 @click.option("--unit", "unit_id", metavar="UNIT", help="Of one unit.")
-@click.option("--portion", type=click.Choice([each.value for each in Portion]), help="Of one portion.")
+@click.option("--portion", type=click.Choice([each.value for each in EXAM_PORTIONS]), help="Of one portion.")
 @click.option("--since", type=DAY, help="Made on this day or later.")
 @click.option("--until", type=DAY, help="Made on this day or earlier.")
 @click.option("--candidate", is_flag=True, help="Of those that count: what nobody decided about as a case.")
@@ -145,7 +145,7 @@ def attribute_exam(app: App, exam_id: str, unit_id: str, reason: str, by: str) -
 @click.option(
     "--portion",
     required=True,
-    type=click.Choice([*(each.value for each in Portion), _AS_DERIVED]),
+    type=click.Choice([*(each.value for each in EXAM_PORTIONS), _AS_DERIVED]),
     help="What it counts toward; derived: what the images tell.",
 )
 @reason_option

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from dicom_node.accreditation.cases import CaseDecision, CaseState, Link, LinkRole
 from dicom_node.accreditation.exams import Override
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import decision
 
@@ -73,8 +73,8 @@ def insert(conn: Connection, new: Decision) -> bool:
 
     Raises OperatorError when the value is none that the kind takes.
     """
-    if new.kind is DecisionKind.CLASSIFY and new.value and new.value not in set(Portion):
-        raise OperatorError(f"an exam cannot be classified as that; use one of {', '.join(Portion)}")
+    if new.kind is DecisionKind.CLASSIFY and new.value and new.value not in EXAM_PORTIONS:
+        raise OperatorError(f"an exam cannot be classified as that; use one of {', '.join(EXAM_PORTIONS)}")
     if new.kind is DecisionKind.CONFIRM and new.value:
         _day(new.value)
     if new.kind is DecisionKind.LINK:

@@ -390,7 +390,7 @@ months = {{ clinical = 8, phantom = 14 }}
 
 def test_a_site_may_write_and_choose_its_own_policy(tmp_path: Path) -> None:
     policy = load(tmp_path, SMALL + UNIT + POLICY.format(chosen="ours", name="ours")).settings.policy()
-    assert (policy.id, sorted(policy.months.values())) == ("ours", [8, 14])
+    assert (policy.id, policy.months) == ("ours", {"clinical": 8, "phantom": 14, "physicist": 14})
 
 
 def test_a_site_may_not_take_the_id_of_a_policy_that_ships(tmp_path: Path) -> None:

@@ -79,11 +79,16 @@ class TestEligibility:
         words = firing_words(
             about(
                 state="short", rule="The rule.", months=6, cutoff="2026-12-04", release_on="2026-10-20",
-                window_first="2026-04-20", window_last="2026-12-04", next_on=None,
+                window_first="2026-04-20", window_last="2027-04-20", next_on=None,
+                arithmetic="Its due date is 2026-12-04: 45 days from 2026-10-20, no due date is printed.",
             )
         )  # fmt: skip
         assert words.headline == "no clinical exam for the package of 2026-10-20, due in 10 days (2026-12-04)"
-        assert "2026-04-20 to 2026-12-04, both days included" in words.what
+        assert "2026-04-20 to 2027-04-20, both days included. An exam is needed on or before 2026-12-04" in words.what
+        assert words.why == (
+            "The rule. 2026-10-20 minus 6 calendar months is 2026-04-20. Its due date is 2026-12-04: 45 days from "
+            "2026-10-20, no due date is printed."
+        )
         assert words.next == ""
 
     def test_a_missing_portion_is_told(self) -> None:
