@@ -95,6 +95,7 @@ def test_the_list_narrows_to_what_an_exam_is_as_a_case(mammogram: str, commands:
     assert ("2026-08-03", "none") in found()
     (line,) = [line for line in commands.good("exams", "list").lines if line.startswith(rejected)]
     assert line.endswith("2  no      rejected   a person rejected it: it cannot be submitted")
+    assert "a person rejected it: it cannot be submitted" in commands.good("eligibility", "explain", "upright_a").out
 
 
 def test_the_best_candidate_comes_first_with_the_reasons(mammogram: str, commands: Commands) -> None:
