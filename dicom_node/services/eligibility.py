@@ -7,6 +7,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
+from dicom_node.accreditation.cases import CaseState
 from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
 from dicom_node.accreditation.plan import Event, PortionPlan, calendar, calendar_end, plan_portion
 from dicom_node.accreditation.policies import LATEST, Policy, choose_policy
@@ -159,6 +160,7 @@ def _worth_a_reason(conn: Connection, unit_id: str, portion: Portion) -> list[Ex
             source=each.day_source,
             flags=each.flags,
             excluded=each.excluded,
+            rejected=each.case is CaseState.REJECTED,
         )
         for each in found
     ]
