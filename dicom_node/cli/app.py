@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("status:status", "tell where every unit stands and what needs somebody"),
     "exams": ("exams:exams", "list exams, see why one counts or not, decide about it"),
     "unattributed": ("unattributed:unattributed", "list exams that nobody could place, and place them"),
+    "reattribute": ("reattribute:reattribute", "work exams out anew after units or rules changed"),
     "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),
     "release": ("release:release", "record the testing packages of the units"),
     "policies": ("policies:policies", "see the rules there are, compare them, accept a changed one"),

@@ -255,6 +255,11 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         several.append(
             (sentence + f"{view.site.rules.policy.id} until then:", 'dicom-node policies accept --reason "..."')
         )
+    if found.derived_by_others:
+        sentence = (
+            "Units or rules of the configuration changed since some exams were worked out; what that would change:"
+        )
+        several.append((sentence, "dicom-node reattribute preview"))
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
@@ -326,6 +331,7 @@ def _as_json(view: View) -> dict[str, Any]:
         },
         "audit": None if view.unsent is None else {"unsent": view.unsent.waiting, "since": view.unsent.since},
         "units": [_unit_json(each) for each in found.units],
+        "derived_by_others": found.derived_by_others,
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,

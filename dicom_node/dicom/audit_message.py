@@ -421,6 +421,8 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "unit.silenced": _used("unit.silenced"),
     "archive.verified": _used("archive.verified"),
     "index.rebuilt": _used("index.rebuilt"),
+    "reattribution.began": _used("reattribution.began"),
+    "reattribution.ended": _used("reattribution.ended"),
     "audit.exported": _exported,
 }
 

@@ -27,13 +27,17 @@ class DecisionKind(StrEnum):
     """What a decision is about."""
 
     ATTRIBUTE = "attribute"
-    """The instances of a study that the rules give to ``unit_id`` are of the unit ``value``."""
+    """The instances of a study that the rules give to ``unit_id`` are of the unit ``value``. Those that are named
+    stay so, whatever the rules become."""
     CLASSIFY = "classify"
     """The exam is of the portion ``value``; "" is: as the rules say."""
     EXCLUDE = "exclude"
     """The exam counts toward nothing."""
     INCLUDE = "include"
     """The exam is no longer excluded."""
+    CARRY = "carry"
+    """What was decided about the exam of ``unit_id`` goes along to that of ``value``, and the instances that are named
+    are of ``value``, whatever the rules say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Decision:
     study_uid: str
     unit_id: str
     value: str = ""
+    instances: tuple[str, ...] = ()
+    """SOP Instance UIDs; of ATTRIBUTE and CARRY alone."""
     reason: str
     decided_by: str
     decided_at: datetime
@@ -56,8 +62,14 @@ class InForce:
 
     assigned: Mapping[str, str] = field(default_factory=dict)
     """Unit by the rules ("" for none) to the unit a person said."""
+    placed: Mapping[str, str] = field(default_factory=dict)
+    """SOP Instance UID to the unit a person said."""
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Unit to what holds for its exam."""
+
+    def unit_for(self, sop_instance_uid: str, derived_unit: str) -> str | None:
+        """Return the unit a person said an instance is of that the rules give to a unit; None when nobody did."""
+        return self.placed.get(sop_instance_uid, self.assigned.get(derived_unit))
 
 
 def insert(conn: Connection, new: Decision) -> bool:
@@ -78,6 +90,7 @@ def insert(conn: Connection, new: Decision) -> bool:
             study_uid=new.study_uid,
             unit_id=new.unit_id,
             value=new.value,
+            instances=list(new.instances),
             reason=new.reason,
             decided_by=new.decided_by,
             decided_at=new.decided_at,
@@ -97,6 +110,7 @@ def of_studies(conn: Connection, study_uids: Collection[str]) -> dict[str, list[
                 study_uid=row.study_uid,
                 unit_id=row.unit_id,
                 value=row.value,
+                instances=tuple(row.instances),
                 reason=row.reason,
                 decided_by=row.decided_by,
                 decided_at=row.decided_at,
@@ -123,15 +137,20 @@ def in_force(decisions: Iterable[Decision]) -> InForce:
     decision of its own.
     """
     assigned: dict[str, str] = {}
+    placed: dict[str, str] = {}
     overrides: dict[str, Override] = {}
     for each in decisions:
         held = overrides.get(each.unit_id, Override())
+        placed |= dict.fromkeys(each.instances, each.value)
         match each.kind:
             case DecisionKind.ATTRIBUTE:
                 before = assigned.get(each.unit_id, each.unit_id)
                 if before in overrides:
                     overrides.setdefault(each.value, overrides[before])
                 assigned[each.unit_id] = each.value
+            case DecisionKind.CARRY:
+                if each.unit_id in overrides:
+                    overrides.setdefault(each.value, held)
             case DecisionKind.CLASSIFY:
                 portion = Portion(each.value) if each.value else None
                 overrides[each.unit_id] = Override(portion=portion, excluded=held.excluded, reason=held.reason)
@@ -139,4 +158,4 @@ def in_force(decisions: Iterable[Decision]) -> InForce:
                 overrides[each.unit_id] = Override(portion=held.portion, excluded=True, reason=each.reason)
             case DecisionKind.INCLUDE:
                 overrides[each.unit_id] = Override(portion=held.portion)
-    return InForce(assigned=assigned, overrides=overrides)
+    return InForce(assigned=assigned, placed=placed, overrides=overrides)

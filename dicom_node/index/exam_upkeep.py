@@ -5,7 +5,7 @@ Functions work in the caller's write transaction.
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select, update
 
@@ -124,12 +124,19 @@ def refold_study(conn: Connection, study_uid: str) -> set[ExamKey]:
     return refold(conn, keys)
 
 
-def derived_for(conn: Connection, study_uid: str, derived_unit: str) -> list[tuple[str, str]]:
-    """Return SOP Instance UID and digest of the instances of a study that the rules give to a unit ("" for none)."""
-    query = select(instance.c.sop_instance_uid, instance.c.digest).where(
-        instance.c.study_uid == study_uid, instance.c.derived_unit_id == derived_unit
-    )
-    return [(row.sop_instance_uid, row.digest) for row in conn.execute(query.order_by(instance.c.sop_instance_uid))]
+class Derived(NamedTuple):
+    """An instance, the unit it is of, and the one the rules give it to ("" for none)."""
+
+    sop_instance_uid: str
+    digest: str
+    unit_id: str
+    derived_unit_id: str
+
+
+def derived_in(conn: Connection, study_uid: str) -> list[Derived]:
+    """Return the instances of a study, by SOP Instance UID."""
+    query = select(*(instance.c[name] for name in Derived._fields)).where(instance.c.study_uid == study_uid)
+    return [Derived(*row) for row in conn.execute(query.order_by(instance.c.sop_instance_uid))]
 
 
 def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivation]) -> set[ExamKey]:
@@ -137,11 +144,19 @@ def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivat
 
     Returns the exams of the study that have a row.
     """
-    for sop_instance_uid, derivation in derivations.items():
+    return rederive(conn, study_uid, {uid: rows.derived_values(each) for uid, each in derivations.items()})
+
+
+def rederive(conn: Connection, study_uid: str, values: Mapping[str, rows.Row]) -> set[ExamKey]:
+    """Give instances, by SOP Instance UID, other values of their derived columns, and refold the study's exams.
+
+    Returns the exams of the study that have a row.
+    """
+    for sop_instance_uid, each in values.items():
         conn.execute(
             update(instance)
             .where(instance.c.sop_instance_uid == sop_instance_uid, instance.c.study_uid == study_uid)
-            .values(rows.derived_values(derivation))
+            .values(each)
         )
     return refold_study(conn, study_uid)
 

@@ -14,6 +14,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 def upgrade() -> None:
     """Add the tables, and the cycle of a testing package."""
     op.add_column("release", sa.Column("cycle_id", TEXT, server_default="", nullable=False))
+    op.add_column("decision", sa.Column("instances", sa.JSON(), server_default="[]", nullable=False))
     op.create_table(
         "entry",
         sa.Column("kind", TEXT, nullable=False),
