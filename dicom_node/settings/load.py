@@ -79,13 +79,13 @@ def find_config(option: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError([f"no configuration at {places}; write one there, or name one with --config FILE"])
 
 
-def load_settings(path: Path, environ: Mapping[str, str]) -> Loaded:
-    """Read and check a configuration file under the environment's overrides.
+def load_settings(path: Path, environ: Mapping[str, str], *, more: str = "") -> Loaded:
+    """Read and check a configuration file under the environment's overrides, with ``more`` lines at its end.
 
     Relative paths in the file start at the file's folder, those in the environment at the current one. Raises
     ConfigError with every problem found; a file that is no TOML has one.
     """
-    text = _read(path)
+    text = _read(path) + more
     data = _parse(path, text)
     changed = overrides(data, environ)
     origins = Origins(path=path, lines=key_lines(text), variables=changed.variables)
