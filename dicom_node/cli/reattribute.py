@@ -19,6 +19,7 @@ from dicom_node.cli.progress import progress
 from dicom_node.errors import OperatorError
 from dicom_node.index.exams import ExamRecord
 from dicom_node.services.decisions import Verdict
+from dicom_node.services.derived_by import is_by_others
 from dicom_node.services.found import Found
 from dicom_node.services.reattribution import Applied, ExamChange, Others, Preview, apply, preview, work_out
 from dicom_node.services.status import concern
@@ -46,12 +47,16 @@ def preview_(app: App, *, since: date | None, as_json: bool) -> None:
     with opened(app) as stores:
         others, found = _look(stores, since)
         labels, day = stores.site.labels, today(stores)
+        with stores.index.read() as conn:
+            is_told = is_by_others(conn, stores.site.registry)
     if as_json:
         write_json(_as_json(others, found))
         return
     _write(others, found, labels, day)
-    if others.instances:
-        click.echo('Carry it out: dicom-node reattribute apply --reason "..."')
+    if others.instances or is_told:
+        click.echo(
+            f'{"Change it" if others.instances else "Put that down"}: dicom-node reattribute apply --reason "..."'
+        )
 
 
 @reattribute.command("apply")

@@ -12,7 +12,7 @@ from dicom_node import logs
 from dicom_node.index import exams as exam_rows
 from dicom_node.index import overlay
 from dicom_node.node import Node
-from dicom_node.services import reattribution
+from dicom_node.services import reattribution, records
 from dicom_node.services.decisions import Verdict
 from dicom_node.services.rebuild import rebuild
 from dicom_node.services.review import is_review_wanted
@@ -198,6 +198,30 @@ class TestApply:
             assert sorted(units) == ["", "upright_b", "upright_b"]
             assert reattribute(stores).instances == 2
             assert {each["unit_id"] for each in derived_rows(stores.index)["exam"]} == {"upright_b"}
+
+    def test_a_crash_between_journal_and_index_loses_no_decision(
+        self, site: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with opened_site(site) as stores:
+            stores.decisions().exclude(pair_of_room_six(stores), BY)
+        save = records.save_decision
+
+        def crash(*arguments: Any) -> None:
+            save(*arguments)
+            raise KeyboardInterrupt
+
+        with changed(site, ROOM_SIX) as stores:
+            with monkeypatch.context() as patched:
+                patched.setattr(records, "save_decision", crash)
+                with pytest.raises(KeyboardInterrupt):
+                    reattribute(stores)
+            assert exams_of(stores).keys() == {""}
+            stores.decisions().replay()
+            reattribute(stores)
+            assert exams_of(stores) == {"upright_b": ("clinical", False, "rule room six")}
+            before = derived_rows(stores.index)
+            rebuild(stores.archive, stores.index, stores.indexer)
+            assert derived_rows(stores.index) == before
 
     def test_what_comes_or_is_decided_meanwhile_is_seen(self, site: Path) -> None:
         with opened_site(site) as stores:
