@@ -5,9 +5,10 @@ Functions work in the caller's write transaction.
 
 import json
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select
 
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.exams import Override
@@ -152,12 +153,12 @@ def rederive(conn: Connection, study_uid: str, values: Mapping[str, rows.Row]) -
 
     Returns the exams of the study that have a row.
     """
-    for sop_instance_uid, each in values.items():
-        conn.execute(
-            update(instance)
-            .where(instance.c.sop_instance_uid == sop_instance_uid, instance.c.study_uid == study_uid)
-            .values(each)
-        )
+    cursor = Cursor(conn)
+    alike: dict[tuple[str, ...], list[rows.Row]] = {}
+    for uid, each in values.items():
+        alike.setdefault(tuple(each), []).append(each | {"of_uid": uid, "of_study": study_uid})
+    for columns, several in alike.items():
+        _rewriting(columns).write(cursor, several)
     return refold_study(conn, study_uid)
 
 
@@ -198,6 +199,13 @@ def _groups_query() -> Select[*tuple[Any, ...]]:
         func.min(told.c.received_at).label("first_received_at"),
         func.max(told.c.received_at).label("last_received_at"),
     ).group_by(*by)
+
+
+@lru_cache(maxsize=4)  # with and without the unit by the rules
+def _rewriting(columns: tuple[str, ...]) -> Prepared:
+    """Make the statement that gives an instance other values of some columns."""
+    is_it = (instance.c.sop_instance_uid == bindparam("of_uid")) & (instance.c.study_uid == bindparam("of_study"))
+    return Prepared(instance.update().where(is_it), columns)
 
 
 # Made once: on the way of an instance, making a statement costs more than running it.

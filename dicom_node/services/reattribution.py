@@ -37,7 +37,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-AT_ONCE = 500
+AT_ONCE = 200
 """Instances whose rows are read, or changed, in one transaction, if they are not of one study."""
 ROUNDS = 5
 """How often a study is worked out anew that changed meanwhile, before it is left to another run."""
