@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Protocol
 
 from dicom_node import __version__, notify
+from dicom_node.accreditation.fingerprint import fingerprint
 from dicom_node.accreditation.policies import Policy
 from dicom_node.alerts.deadman import ping
 from dicom_node.dimse.access import Destination
@@ -23,6 +24,7 @@ from dicom_node.services import audit
 from dicom_node.services.audit_forwarding import Forwarder
 from dicom_node.services.audit_recovery import recover_transfers
 from dicom_node.services.audit_witness import witness
+from dicom_node.services.derived_by import note_registry
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.policies import accept_first, choose_in_force
 from dicom_node.services.recover import recover
@@ -106,7 +108,7 @@ class Node:
         self._dispatching = threading.Lock()
         self._changing = threading.Lock()
         """Held by whoever replaces the site."""
-        self._reviewed_at_start = False
+        self._reviewed_at_start = self._told_registry = False
         self._since, self._told_listening = now(), False
         self._stopping, self._hurry, self._reload_wanted = threading.Event(), threading.Event(), threading.Event()
 
@@ -153,6 +155,7 @@ class Node:
         self._tell(listening=False)
         accept_first(stores.site.rules.policy, stores.archive.journal, by=audit.process_user(), now=self._now())
         self._tell_policy()
+        self._note_registry()
         stores.decisions().replay()
         recovered = recover(stores.archive, stores.index, stores.indexer)
         stores.conflicts().replay()
@@ -211,6 +214,7 @@ class Node:
                 "tls_port": self.tls_port,
                 "since": self._since.isoformat(),
                 "version": __version__,
+                "registry": fingerprint(self._site.registry),
             }
         self._stores.archive.claims.tell({"listening": listening, **facts})
         self._told_listening = listening
@@ -245,8 +249,10 @@ class Node:
             audit.config_reloaded(self._stores.archive.audit, changed=_changed(self._site.settings, site.settings))
             with self._changing:
                 self._replace(site)
+            self._tell(listening=self._told_listening)
             self._forwarder = self._make_forwarder()
-            self._reviewed_at_start = False  # units, policy or ladders may have changed
+            # Units, rules, policy or ladders may have changed.
+            self._reviewed_at_start = self._told_registry = False
             log.info("config.reloaded")
             self._tell_policy()
         notify.ready(f"listening on {self.ports}")
@@ -276,6 +282,12 @@ class Node:
         if waiting is not None:
             log.warning("policy.not_accepted", old=self._site.rules.policy.id, new=waiting.id)
 
+    def _note_registry(self) -> None:
+        """Put down by which units and rules instances are worked out, and tell when some were by others."""
+        if note_registry(self._stores.index, self._site.registry) and not self._told_registry:
+            log.warning("exams.by_former_rules")
+        self._told_registry = True
+
     # Jobs.
 
     def _review_if_due(self) -> None:
@@ -285,6 +297,8 @@ class Node:
         if self._reviewed_at_start and last is not None and not is_wanted and not self._is_due(last, now):
             return
         self._take_policy()
+        if not self._reviewed_at_start:
+            self._note_registry()
         site = self._site
         result = review(
             self._stores.index,

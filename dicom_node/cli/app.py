@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "attachments": ("attachments:attachments", "list the attachments and what was done with them on which unit"),
     "exams": ("exams:exams", "list exams, see why one counts or not, decide about it"),
     "unattributed": ("unattributed:unattributed", "list exams that nobody could place, and place them"),
+    "reattribute": ("reattribute:reattribute", "work exams out anew after units or rules changed"),
     "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),
     "release": ("release:release", "record the testing packages of the units"),
     "cycles": ("cycles:cycles", "keep the accreditation cycles, and renew all units at once"),

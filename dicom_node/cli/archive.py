@@ -13,6 +13,7 @@ from dicom_node.cli.phrases import size_words
 from dicom_node.cli.progress import has_terminal, progress
 from dicom_node.services import audit
 from dicom_node.services.audit import ImportAudit
+from dicom_node.services.derived_by import note_registry
 from dicom_node.services.import_files import files_under, import_files
 from dicom_node.services.rebuild import rebuild as rebuild_index
 from dicom_node.services.verify import verify as verify_archive
@@ -32,6 +33,8 @@ def import_(app: App, *, paths: tuple[Path, ...], dry_run: bool, as_json: bool) 
     May run beside a node. Exit code 1 when a file was bad.
     """
     with opened(app) as stores:
+        if not dry_run:
+            note_registry(stores.index, stores.site.registry)
         total = sum(1 for _ in files_under(paths)) if has_terminal() else 0
         with progress(total, "importing") as step:
             done = import_files(

@@ -266,6 +266,11 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         )
     if found.next_cycle_missing:
         several.append((NOTHING_AHEAD, "dicom-node cycles open --expires DAY"))
+    if found.derived_by_others:
+        sentence = (
+            "Units or rules of the configuration changed since some exams were worked out; what that would change:"
+        )
+        several.append((sentence, "dicom-node reattribute preview"))
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
@@ -339,6 +344,7 @@ def _as_json(view: View) -> dict[str, Any]:
         "units": [_unit_json(each) for each in found.units],
         "next_cycle_missing": found.next_cycle_missing,
         "cycles": [cycle_json(each, found.today) for each in found.cycles],
+        "derived_by_others": found.derived_by_others,
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,

@@ -1,15 +1,20 @@
 """``dicom-node unattributed``: exams that wait to be told their unit."""
 
+import contextlib
+
 import click
 
 from dicom_node.accreditation.months import first_day
+from dicom_node.accreditation.units import Registry
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.exam_words import exam_json
 from dicom_node.cli.exams import attribute_exam
-from dicom_node.cli.opened import by_option, opened, reason_option, today
+from dicom_node.cli.opened import by_option, known_unit, opened, reason_option, today
 from dicom_node.cli.output import json_option, local, printable, write_json
 from dicom_node.cli.phrases import day_words, write_facts
-from dicom_node.services.unattributed import waiting_exams
+from dicom_node.errors import ConfigError
+from dicom_node.services.unattributed import propose, waiting_exams
+from dicom_node.settings import load_text, read_text
 
 
 @click.group("unattributed")
@@ -63,9 +68,43 @@ def list_(app: App, *, everything: bool, as_json: bool) -> None:
 @unattributed.command("resolve")
 @click.argument("exam_id", metavar="ID")
 @click.option("--unit", "unit_id", metavar="UNIT", required=True, help="The unit it was made on.")
+@click.option("--rule", "with_rule", is_flag=True, help="Also write the lines of configuration that would place it.")
 @reason_option
 @by_option
 @pass_app
-def resolve(app: App, *, exam_id: str, unit_id: str, reason: str, by: str) -> None:
-    """Say which unit an exam was made on, as exams attribute does."""
+def resolve(app: App, *, exam_id: str, unit_id: str, with_rule: bool, reason: str, by: str) -> None:
+    """Say which unit an exam was made on, as exams attribute does.
+
+    With --rule, also write lines to add at the end of the configuration, so that the next such exam is placed by them:
+    the surest evidence that no exam of another unit shares.
+    """
+    lines = _rule_lines(app, exam_id, unit_id) if with_rule else []
     attribute_exam(app, exam_id, unit_id, reason, by)
+    for line in lines:
+        click.echo(line)
+
+
+def _rule_lines(app: App, exam_id: str, unit_id: str) -> list[str]:
+    """Return the lines, and beside them comments of TOML on what else they would place."""
+
+    def registry_with(more: str) -> Registry | None:
+        with contextlib.suppress(ConfigError):
+            path = app.loaded.path
+            return load_text(path, read_text(path) + more, app.environ).settings.registry()
+        return None
+
+    with opened(app) as stores:
+        known_unit(stores, unit_id)
+        found = propose(stores.archive, stores.indexer, exam_id, unit_id, registry_with)
+    if found is None:
+        return ["", f"# The configuration places exams like {exam_id} on {unit_id} already."]
+    if not found.lines:
+        shared = f" from exams of {', '.join(found.shared_with)}" if found.shared_with else ""
+        return ["", f"# Nothing that {exam_id} says of its device tells it{shared}: no line would place it alone."]
+    also = f"; these too: {', '.join(found.also)}" if found.also else ""
+    return [
+        "",
+        printable(f"# Would have placed {exam_id}{also}. Add at the end of {app.loaded.path}, then reload and see:"),
+        "# dicom-node reattribute preview",
+        *found.lines.splitlines(),
+    ]

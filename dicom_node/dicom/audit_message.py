@@ -422,6 +422,8 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "unit.retired": _used("unit.retired"),
     "archive.verified": _used("archive.verified"),
     "index.rebuilt": _used("index.rebuilt"),
+    "reattribution.began": _used("reattribution.began"),
+    "reattribution.ended": _used("reattribution.ended"),
     "audit.exported": _exported,
 }
 

@@ -28,7 +28,8 @@ class DecisionKind(StrEnum):
     """What a decision is about."""
 
     ATTRIBUTE = "attribute"
-    """The instances of a study that the rules give to ``unit_id`` are of the unit ``value``."""
+    """The instances of a study that the rules give to ``unit_id`` are of the unit ``value``. Those that are named
+    stay so, whatever the rules become."""
     CLASSIFY = "classify"
     """The exam is of the portion ``value``; "" is: as the rules say."""
     EXCLUDE = "exclude"
@@ -42,6 +43,9 @@ class DecisionKind(StrEnum):
     """The exam is a case that cannot be submitted: it counts toward nothing."""
     LINK = "link"
     """A study belongs to the case: ``value`` is what it is to it and its Study Instance UID, joined by a space."""
+    CARRY = "carry"
+    """What was decided about the exam of ``unit_id`` goes along to that of ``value``, and the instances that are named
+    are of ``value``, whatever the rules say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,8 @@ class Decision:
     study_uid: str
     unit_id: str
     value: str = ""
+    instances: tuple[str, ...] = ()
+    """SOP Instance UIDs; of ATTRIBUTE and CARRY alone."""
     reason: str
     decided_by: str
     decided_at: datetime
@@ -64,8 +70,14 @@ class InForce:
 
     assigned: Mapping[str, str] = field(default_factory=dict)
     """Unit by the rules ("" for none) to the unit a person said."""
+    placed: Mapping[str, str] = field(default_factory=dict)
+    """SOP Instance UID to the unit a person said."""
     overrides: Mapping[str, Override] = field(default_factory=dict)
     """Unit to what holds for its exam."""
+
+    def unit_for(self, sop_instance_uid: str, derived_unit: str) -> str | None:
+        """Return the unit a person said an instance is of that the rules give to a unit; None when nobody did."""
+        return self.placed.get(sop_instance_uid, self.assigned.get(derived_unit))
 
 
 def insert(conn: Connection, new: Decision) -> bool:
@@ -90,6 +102,7 @@ def insert(conn: Connection, new: Decision) -> bool:
             study_uid=new.study_uid,
             unit_id=new.unit_id,
             value=new.value,
+            instances=list(new.instances),
             reason=new.reason,
             decided_by=new.decided_by,
             decided_at=new.decided_at,
@@ -109,6 +122,7 @@ def of_studies(conn: Connection, study_uids: Collection[str]) -> dict[str, list[
                 study_uid=row.study_uid,
                 unit_id=row.unit_id,
                 value=row.value,
+                instances=tuple(row.instances),
                 reason=row.reason,
                 decided_by=row.decided_by,
                 decided_at=row.decided_at,
@@ -135,15 +149,20 @@ def in_force(decisions: Iterable[Decision]) -> InForce:
     decision of its own.
     """
     assigned: dict[str, str] = {}
+    placed: dict[str, str] = {}
     overrides: dict[str, Override] = {}
     for each in decisions:
         held = overrides.get(each.unit_id, Override())
+        placed |= dict.fromkeys(each.instances, each.value)
         match each.kind:
             case DecisionKind.ATTRIBUTE:
                 before = assigned.get(each.unit_id, each.unit_id)
                 if before in overrides:
                     overrides.setdefault(each.value, overrides[before])
                 assigned[each.unit_id] = each.value
+            case DecisionKind.CARRY:
+                if each.unit_id in overrides:
+                    overrides.setdefault(each.value, held)
             case DecisionKind.CLASSIFY:
                 portion = Portion(each.value) if each.value else None
                 overrides[each.unit_id] = replace(held, portion=portion)
@@ -157,7 +176,7 @@ def in_force(decisions: Iterable[Decision]) -> InForce:
                 overrides[each.unit_id] = replace(held, case=_case(CaseState.REJECTED, each))
             case DecisionKind.LINK:
                 overrides[each.unit_id] = replace(held, links=held.links | {_link(each.value)})
-    return InForce(assigned=assigned, overrides=overrides)
+    return InForce(assigned=assigned, placed=placed, overrides=overrides)
 
 
 def link_value(link: Link) -> str:

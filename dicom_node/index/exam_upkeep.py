@@ -5,9 +5,10 @@ Functions work in the caller's write transaction.
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, cast, exists, func, select
 
 from dicom_node.accreditation.derive import Derivation
 from dicom_node.accreditation.exams import Override
@@ -124,12 +125,19 @@ def refold_study(conn: Connection, study_uid: str) -> set[ExamKey]:
     return refold(conn, keys)
 
 
-def derived_for(conn: Connection, study_uid: str, derived_unit: str) -> list[tuple[str, str]]:
-    """Return SOP Instance UID and digest of the instances of a study that the rules give to a unit ("" for none)."""
-    query = select(instance.c.sop_instance_uid, instance.c.digest).where(
-        instance.c.study_uid == study_uid, instance.c.derived_unit_id == derived_unit
-    )
-    return [(row.sop_instance_uid, row.digest) for row in conn.execute(query.order_by(instance.c.sop_instance_uid))]
+class Derived(NamedTuple):
+    """An instance, the unit it is of, and the one the rules give it to ("" for none)."""
+
+    sop_instance_uid: str
+    digest: str
+    unit_id: str
+    derived_unit_id: str
+
+
+def derived_in(conn: Connection, study_uid: str) -> list[Derived]:
+    """Return the instances of a study, by SOP Instance UID."""
+    query = select(*(instance.c[name] for name in Derived._fields)).where(instance.c.study_uid == study_uid)
+    return [Derived(*row) for row in conn.execute(query.order_by(instance.c.sop_instance_uid))]
 
 
 def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivation]) -> set[ExamKey]:
@@ -137,12 +145,20 @@ def reassign(conn: Connection, study_uid: str, derivations: Mapping[str, Derivat
 
     Returns the exams of the study that have a row.
     """
-    for sop_instance_uid, derivation in derivations.items():
-        conn.execute(
-            update(instance)
-            .where(instance.c.sop_instance_uid == sop_instance_uid, instance.c.study_uid == study_uid)
-            .values(rows.derived_values(derivation))
-        )
+    return rederive(conn, study_uid, {uid: rows.derived_values(each) for uid, each in derivations.items()})
+
+
+def rederive(conn: Connection, study_uid: str, values: Mapping[str, rows.Row]) -> set[ExamKey]:
+    """Give instances, by SOP Instance UID, other values of their derived columns, and refold the study's exams.
+
+    Returns the exams of the study that have a row.
+    """
+    cursor = Cursor(conn)
+    alike: dict[tuple[str, ...], list[rows.Row]] = {}
+    for uid, each in values.items():
+        alike.setdefault(tuple(each), []).append(each | {"of_uid": uid, "of_study": study_uid})
+    for columns, several in alike.items():
+        _rewriting(columns).write(cursor, several)
     return refold_study(conn, study_uid)
 
 
@@ -183,6 +199,13 @@ def _groups_query() -> Select[*tuple[Any, ...]]:
         func.min(told.c.received_at).label("first_received_at"),
         func.max(told.c.received_at).label("last_received_at"),
     ).group_by(*by)
+
+
+@lru_cache(maxsize=4)  # with and without the unit by the rules
+def _rewriting(columns: tuple[str, ...]) -> Prepared:
+    """Make the statement that gives an instance other values of some columns."""
+    is_it = (instance.c.sop_instance_uid == bindparam("of_uid")) & (instance.c.study_uid == bindparam("of_study"))
+    return Prepared(instance.update().where(is_it), columns)
 
 
 # Made once: on the way of an instance, making a statement costs more than running it.

@@ -112,7 +112,7 @@ class _Group:
         """Merge one entry; return what becomes of it, and its unit."""
         facts, unit = entry.facts, unit_of(entry.derivation)
         known, place = self._look_up(facts, unit)
-        assigned = self._assigned(facts.study_uid, unit) if place.decided else None
+        assigned = self._assigned(facts, unit) if place.decided else None
         digest = self._digests.get(facts.sop_instance_uid, known.digest)
         if digest is None:
             self._digests[facts.sop_instance_uid] = entry.digest
@@ -153,11 +153,12 @@ class _Group:
         self._places[key] = place
         return known, place
 
-    def _assigned(self, study_uid: str, unit: str) -> str | None:
-        """Return the unit that a person assigned the instances to which the rules give to ``unit``."""
+    def _assigned(self, facts: InstanceFacts, unit: str) -> str | None:
+        """Return the unit that a person assigned an instance to which the rules give to ``unit``."""
+        study_uid = facts.study_uid
         if study_uid not in self._in_force:
             self._in_force |= decisions.in_force_of(self._conn, [study_uid])
-        return self._in_force[study_uid].assigned.get(unit)
+        return self._in_force[study_uid].unit_for(facts.sop_instance_uid, unit)
 
     def _add(self, entry: Entry, known: Known, place: Place, derivation: Derivation) -> None:
         """Merge a new instance into its study, series and exam."""

@@ -252,10 +252,13 @@ decision = Table(
     # What a person decided about an exam; the newest of a kind holds. Saved in the archive's journal as well.
     Column("id", PlainText, primary_key=True),
     Column("number", Integer, nullable=False, unique=True),  # the order of deciding, whatever the clock did
-    Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include, confirm, reject, link
+    Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include, confirm, reject, link, carry
     Column("study_uid", PlainText, nullable=False),
     _text("unit_id"),  # the exam's unit when it was decided; for attribute: the derived unit
-    _text("value"),  # attribute: the unit; classify: the portion; confirm: the mammogram's day; link: role and study
+    # attribute and carry: the unit; classify: the portion; confirm: the mammogram's day; link: role and study
+    _text("value"),
+    # SOP Instance UIDs that stay with the unit whatever the rules become; of attribute and carry.
+    Column("instances", JSON, nullable=False, default=list, server_default="[]"),
     Column("reason", PlainText, nullable=False),
     Column("decided_by", PlainText, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),

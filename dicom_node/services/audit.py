@@ -136,6 +136,16 @@ def index_rebuilt(trail: Trail, *, by: str, indexed: int, damaged: int) -> None:
     note(trail, "index.rebuilt", by=by, indexed=indexed, damaged=damaged)
 
 
+def reattribution_began(trail: Trail, *, by: str, reason: str, exams: int, instances: int) -> None:
+    """Record that a person has stored instances made anew by the units and rules in force: how many will change."""
+    note(trail, "reattribution.began", by=by, reason=reason, exams=exams, instances=instances)
+
+
+def reattribution_ended(trail: Trail, *, by: str, instances: int, left: int) -> None:
+    """Record how many instances were changed, and how many have still to be."""
+    note(trail, "reattribution.ended", by=by, instances=instances, left=left)
+
+
 def trail_exported(trail: Trail, *, by: str, lines: int) -> None:
     """Record that the trail itself was read out."""
     note(trail, "audit.exported", by=by, lines=lines)

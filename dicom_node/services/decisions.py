@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -50,14 +50,21 @@ class ExamDecisions:
             raise OperatorError(f"there is no unit {unit_id!a}; the units are {', '.join(sorted(units)) or 'none'}")
         exam = self._exam(exam_id)
         with self._indexer.index.read() as conn:
-            derived = {each.derived_unit_id for each in exams.instances_of(conn, exam.study_uid, exam.unit_id)}
-        self._decide(
-            exam.study_uid,
-            [
-                self._decision(DecisionKind.ATTRIBUTE, exam.study_uid, each, unit_id, verdict)
-                for each in sorted(derived)
-            ],
-        )
+            derived = exam_upkeep.derived_in(conn, exam.study_uid)
+        of_exam: dict[str, list[str]] = {}
+        elsewhere: set[str] = set()
+        for each in derived:
+            if each.unit_id == exam.unit_id:
+                of_exam.setdefault(each.derived_unit_id, []).append(each.sop_instance_uid)
+            else:
+                elsewhere.add(each.derived_unit_id)
+        new = []
+        for unit, uids in sorted(of_exam.items()):
+            # What the rules give to the same unit and a person gave to another stays there.
+            about = (DecisionKind.CARRY, exam.unit_id) if unit in elsewhere else (DecisionKind.ATTRIBUTE, unit)
+            decision = self._decision(about[0], exam.study_uid, about[1], unit_id, verdict)
+            new.append(replace(decision, instances=tuple(uids)))
+        self._decide(exam.study_uid, new)
         return self._exam(exams.exam_id(exam.study_uid, unit_id))
 
     def classify(self, exam_id: str, portion: Portion | None, verdict: Verdict) -> ExamRecord:
@@ -113,13 +120,14 @@ class ExamDecisions:
             )
 
     def _derivations(self, conn: Connection, study_uid: str) -> dict[str, Derivation]:
-        """Work out every instance of a study as the decisions in force will have it."""
-        assigned = decisions.in_force(decisions.of_study(conn, study_uid)).assigned
+        """Work out every instance of a study that a person said the unit of, as the decisions in force will have it."""
+        in_force = decisions.in_force(decisions.of_study(conn, study_uid))
         found = {}
-        for derived_unit, unit_id in assigned.items():
-            for sop_instance_uid, digest in exam_upkeep.derived_for(conn, study_uid, derived_unit):
-                read, provenance, _size = read_object(self._archive, digest)
-                found[sop_instance_uid] = self._indexer.derive_for(read, provenance, unit_id)
+        for each in exam_upkeep.derived_in(conn, study_uid):
+            unit_id = in_force.unit_for(each.sop_instance_uid, each.derived_unit_id)
+            if unit_id is not None:
+                read, provenance, _size = read_object(self._archive, each.digest)
+                found[each.sop_instance_uid] = self._indexer.derive_for(read, provenance, unit_id)
         return found
 
     def _exam(self, exam_id: str) -> ExamRecord:

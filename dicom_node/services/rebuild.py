@@ -10,6 +10,7 @@ from dicom_node.index.engine import Index
 from dicom_node.logs import get_logger
 from dicom_node.services import records
 from dicom_node.services.conflicts import ConflictDecisions
+from dicom_node.services.derived_by import put_registry
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.recover import in_order, index_object
 from dicom_node.services.review import want_review
@@ -58,5 +59,6 @@ def rebuild(
         progress(number, len(order))
     ConflictDecisions(archive=archive, indexer=indexer).replay()
     with index.write() as conn:
+        put_registry(conn, indexer.registry())
         want_review(conn)
     return Rebuilt(indexed=indexed, damaged=tuple(damaged))

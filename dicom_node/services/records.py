@@ -55,6 +55,7 @@ def save_decision(journal: Journal, decision: Decision) -> None:
             "study_uid": decision.study_uid,
             "unit_id": decision.unit_id,
             "value": decision.value,
+            "instances": list(decision.instances),
             "reason": decision.reason,
             "decided_by": decision.decided_by,
             "decided_at": decision.decided_at.isoformat(),
@@ -180,6 +181,7 @@ def _decision(record: Mapping[str, Any]) -> Decision:
         **{
             **record,
             "kind": DecisionKind(record["kind"]),
+            "instances": tuple(record.get("instances", ())),
             "decided_at": datetime.fromisoformat(record["decided_at"]),
         }
     )

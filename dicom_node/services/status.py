@@ -15,6 +15,7 @@ from dicom_node.index import alerts, conflicts, exams, outbox
 from dicom_node.index.alerts import FIRING, Silence
 from dicom_node.index.engine import Index
 from dicom_node.index.outbox import Delivery
+from dicom_node.services.derived_by import is_by_others
 from dicom_node.services.found import Found, Rules, whats_so
 from dicom_node.services.milestones import CycleAhead, cycles_ahead, is_next_cycle_missing
 from dicom_node.services.notices import item_found
@@ -74,6 +75,8 @@ class Status:
     """Documents that may be reports of a physicist's survey, and that nobody decided about."""
     conflicts: int
     """Instances that came with several contents and wait for a decision."""
+    derived_by_others: bool
+    """Some stored exams may have been worked out by other units and rules than those of the configuration."""
     open_alerts: int
     unacknowledged: int
     undelivered: int
@@ -119,11 +122,12 @@ def read_status(
             ),
             cycles=tuple(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today)),
             next_cycle_missing=is_next_cycle_missing(conn),
-            concerns=tuple(_concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
+            concerns=tuple(concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
             unattributed=len(exams.unattributed(conn, first_day(today, rules.oldest_months))),
             undated=len(exams.undated(conn)),
             proposed_surveys=len(proposals(conn, [unit.id for unit in units])),
             conflicts=sum(each.waits for each in conflicts.conflicts(conn)),
+            derived_by_others=is_by_others(conn, rules.registry),
             open_alerts=len(firing),
             unacknowledged=sum(each.acknowledged_at is None for each in firing),
             undelivered=len(outbox.undelivered(conn, now - _RECENT)),
@@ -142,7 +146,8 @@ def read_storage(archive: LocalArchive) -> Storage:
     return Storage(free_bytes=free, problem="")
 
 
-def _concern(found: Found, labels: Mapping[str, str], today: date) -> Concern:
+def concern(found: Found, labels: Mapping[str, str], today: date) -> Concern:
+    """Put something that needs people into words."""
     label = labels.get(found.unit_id, found.unit_id)
     about = About(item=item_found(found, None, labels), unit_id=found.unit_id, unit_label=label, today=today)
     return Concern(found=found, words=firing_words(about))

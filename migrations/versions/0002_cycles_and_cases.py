@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Add the tables, the cycle of a testing package, and what an exam is as a case."""
     op.add_column("release", sa.Column("cycle_id", TEXT, server_default="", nullable=False))
     op.add_column("exam", sa.Column("case_state", TEXT, server_default="", nullable=False))
+    op.add_column("decision", sa.Column("instances", sa.JSON(), server_default="[]", nullable=False))
     op.create_table(
         "entry",
         sa.Column("kind", TEXT, nullable=False),

@@ -342,9 +342,9 @@ def test_a_decision_moves_instances_and_both_exams_follow(index: Index) -> None:
     )
     with index.write() as conn:
         assert decisions.insert(conn, decide(DecisionKind.ATTRIBUTE, "", "upright_b"))
-        moved = exam_upkeep.derived_for(conn, "1.2.3", "")
-        assert {digest for _, digest in moved} == {entry.digest for entry in unknown}
-        kept = exam_upkeep.reassign(conn, "1.2.3", {uid: by_hand for uid, _ in moved})
+        moved = [each for each in exam_upkeep.derived_in(conn, "1.2.3") if not each.derived_unit_id]
+        assert {each.digest for each in moved} == {entry.digest for entry in unknown}
+        kept = exam_upkeep.reassign(conn, "1.2.3", {each.sop_instance_uid: by_hand for each in moved})
     assert kept == {("1.2.3", "upright_a"), ("1.2.3", "upright_b")}
     with index.read() as conn:
         of_a, of_b = exams.of_study(conn, "1.2.3")

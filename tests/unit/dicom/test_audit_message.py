@@ -114,6 +114,16 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str, list[str],
     ("unit.retired", {**BY, "unit": "a"}, [("110113", "110132", "E", "0", ["", ""], [("110182", "SBB_NODE")])]),
     ("archive.verified", {**BY, "damaged": 0}, [("110113", "110132", "E", "0", ["", ""], [("110182", "SBB_NODE")])]),
     ("archive.verified", {**BY, "damaged": 1}, [("110113", "110132", "E", "8", ["", ""], [("110182", "SBB_NODE")])]),
+    (
+        "reattribution.began",
+        {**BY, "reason": "r", "exams": 1, "instances": 2},
+        [("110113", "110132", "E", "0", ["", ""], [("110182", "SBB_NODE")])],
+    ),
+    (
+        "reattribution.ended",
+        {**BY, "instances": 2, "left": 0},
+        [("110113", "110132", "E", "0", ["", ""], [("110182", "SBB_NODE")])],
+    ),
     ("index.rebuilt", {**BY, "indexed": 1}, [("110113", "110132", "E", "0", ["", ""], [("110182", "SBB_NODE")])]),
     ("audit.exported", {**BY, "lines": 7}, [("110101", "", "R", "0", [""], [("12", "audit")])]),
 ]

@@ -1,5 +1,6 @@
 """What of people's decisions is in force."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -108,6 +109,23 @@ def test_a_classification_and_an_exclusion_leave_what_was_said_of_the_case() -> 
 def test_a_value_that_the_kind_does_not_take_is_refused(kind: DecisionKind, value: str, sqlite_index: Index) -> None:
     with pytest.raises(OperatorError), sqlite_index.write() as conn:
         insert(conn, _decided(kind, "a", value))
+
+
+def test_named_instances_stay_where_a_person_put_them_whatever_the_rules_become() -> None:
+    held = in_force([replace(_decided(DecisionKind.ATTRIBUTE, "", "a"), instances=("1.1",))])
+    assert [held.unit_for(uid, by_rules) for uid, by_rules in (("1.1", "b"), ("1.2", ""), ("1.2", "b"))] == [
+        "a", "a", None,
+    ]  # fmt: skip
+    carried = replace(_decided(DecisionKind.CARRY, "c", "c"), instances=("1.1",))
+    assert in_force([_decided(DecisionKind.ATTRIBUTE, "", "a"), carried]).unit_for("1.1", "") == "c"
+
+
+def test_what_was_decided_is_carried_along_where_nothing_was_decided() -> None:
+    excluded, carried = _decided(DecisionKind.EXCLUDE, "a", reason="blurred"), _decided(DecisionKind.CARRY, "a", "b")
+    assert in_force([excluded, carried]).overrides["b"] == Override(excluded=True, reason="blurred")
+    own = _decided(DecisionKind.CLASSIFY, "b", "phantom")
+    assert in_force([own, excluded, carried]).overrides["b"] == Override(portion=Portion.PHANTOM)
+    assert "b" not in in_force([carried]).overrides
 
 
 def test_an_exam_id_is_short_and_tells_study_and_unit_apart() -> None:
