@@ -28,6 +28,7 @@ from dicom_node.index import state
 from dicom_node.index.engine import Index, open_index
 from dicom_node.index.sqlite import set_aside
 from dicom_node.logs import get_logger
+from dicom_node.services.cases import CaseDecisions
 from dicom_node.services.commitment import Commitments
 from dicom_node.services.conflicts import ConflictDecisions
 from dicom_node.services.decisions import ExamDecisions
@@ -142,6 +143,10 @@ class Stores:
     def decisions(self) -> ExamDecisions:
         """Return the decisions of people about exams."""
         return ExamDecisions(archive=self.archive, indexer=self.indexer)
+
+    def cases(self) -> CaseDecisions:
+        """Return the decisions of people about exams as cases."""
+        return CaseDecisions(archive=self.archive, indexer=self.indexer)
 
     def conflicts(self) -> ConflictDecisions:
         """Return the decisions of people about instances with several contents."""

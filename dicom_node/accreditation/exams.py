@@ -4,8 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from dicom_node.accreditation.cases import CaseDecision, CaseState, Link
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.signals import Signals, Stage
+
+MAMMOGRAM_SOURCE = "the mammogram a person confirmed"
+"""The source of an exam's day where its correlating mammogram is older than its images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,14 @@ class Override:
     portion: Portion | None = None
     excluded: bool = False
     reason: str = ""
+    case: CaseDecision | None = None
+    links: frozenset[Link] = frozenset()
+    """The studies that belong to it as a case."""
+
+    @property
+    def oldest_day(self) -> date | None:
+        """The day of the correlating mammogram: a clinical case is as old as its oldest image."""
+        return None if self.case is None else self.case.mammogram_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +102,10 @@ class Exam:
     stages: tuple[str, ...]
     attachments: tuple[str, ...]
     excluded: bool
+    case: CaseState | None
+    """What a person said of it as a case: CONFIRMED or REJECTED."""
     counts: bool
-    """A dated clinical or phantom exam that nobody excluded."""
+    """A dated clinical or phantom exam that nobody excluded or rejected."""
 
 
 def performed(signals: Signals, received_on: date, installed_on: date | None) -> Performed:
@@ -162,23 +176,34 @@ def conclude(tally: Tally, override: Override) -> Exam:
     Only primary images that nobody rejected decide. Clinical images beside phantom images, or beside images that nobody
     can tell, make an unclear exam: a phantom counted as clinical would hide an overdue unit. Images that count toward
     neither do not disturb. The day is that of the earliest dated image of the exam's portion, so an exam over midnight
-    has the day it began. A portion that a person gave, and that no image has, takes the earliest day of all images.
+    has the day it began. A portion that a person gave, and that no image has, takes the earliest day of all images. A
+    confirmed clinical case whose mammogram is older counts from the mammogram's day.
     """
     portion, rule = _portion(tally)
     if override.portion is not None:
         portion, rule = override.portion, "a person classified it"
     images = [told for of, told in tally.portions.items() if of is not None]
     dates = tally.portions.get(portion) or _together(images or tally.portions.values())
+    day, source = dates.first_day, dates.source
+    flags = _flags(dates, rejected=tally.rejected)
+    mammogram = override.oldest_day if portion is Portion.CLINICAL else None
+    if day is not None and mammogram is not None and mammogram < day:
+        flags = ("older than its images: as old as the mammogram", *flags)
+        day, source = mammogram, MAMMOGRAM_SOURCE
+    case = None if override.case is None else override.case.state
+    rejected = case is CaseState.REJECTED
+    counts = portion in COUNTING_PORTIONS and day is not None and not override.excluded and not rejected
     return Exam(
         portion=portion,
         rule=rule,
-        day=dates.first_day,
-        source=dates.source,
-        flags=_flags(dates, rejected=tally.rejected),
+        day=day,
+        source=source,
+        flags=flags,
         stages=tuple(stage.value for stage in Stage if stage.value in tally.stages),
         attachments=tuple(sorted(tally.attachments)),
         excluded=override.excluded,
-        counts=portion in COUNTING_PORTIONS and dates.first_day is not None and not override.excluded,
+        case=case,
+        counts=counts,
     )
 
 

@@ -224,8 +224,8 @@ def _differences(service: ConflictDecisions, conflict: Conflict) -> list[str] | 
 def exam_json(exam: ExamRecord) -> dict[str, Any]:
     """Return an exam as JSON has it: ``exam`` is its id, ``unit`` null when nobody can tell."""
     values = asdict(exam)
-    of_id, unit_id = values.pop("id"), values.pop("unit_id")
-    return {"exam": of_id, "unit": unit_id or None} | values | {"why_not": exam.why_not}
+    of_id, unit_id, _ = (values.pop(name) for name in ("id", "unit_id", "case_state"))
+    return {"exam": of_id, "unit": unit_id or None} | values | {"why_not": exam.why_not, "case": exam.case}
 
 
 def _verdict(by: str, reason: str) -> Verdict:

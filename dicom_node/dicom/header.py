@@ -25,7 +25,7 @@ EVIDENCE_KEYWORDS = (
     "DateOfSecondaryCapture", "PresentationIntentType", "DetectorID", "DeviceUID", "GantryID", "SoftwareVersions",
     "DateOfManufacture", "DateOfInstallation", "DateOfLastDetectorCalibration", "InstitutionalDepartmentName",
     "PerformedProcedureStepDescription", "PositionerPrimaryAngle", "FieldOfViewDimensions", "PaddleDescription",
-    "QualityControlSubject", "IrradiationEventUID", "AcquisitionUID", "BurnedInAnnotation",
+    "QualityControlSubject", "IrradiationEventUID", "AcquisitionUID", "BurnedInAnnotation", "OperatorsName",
 )  # fmt: skip
 """Attributes that are no query key but tell the rules, or people, something."""
 

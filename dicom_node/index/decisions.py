@@ -4,12 +4,13 @@ A decision is never changed or removed; the newest of a kind holds. Functions wo
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from dicom_node.accreditation.cases import CaseDecision, CaseState, Link, LinkRole
 from dicom_node.accreditation.exams import Override
 from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.errors import OperatorError
@@ -33,7 +34,14 @@ class DecisionKind(StrEnum):
     EXCLUDE = "exclude"
     """The exam counts toward nothing."""
     INCLUDE = "include"
-    """The exam is no longer excluded."""
+    """The exam is no longer excluded, confirmed or rejected, and nothing is linked to it."""
+    CONFIRM = "confirm"
+    """The exam is a case that can be submitted; ``value`` is the day of its correlating mammogram, YYYY-MM-DD, or ""
+    for none, as of a phantom."""
+    REJECT = "reject"
+    """The exam is a case that cannot be submitted: it counts toward nothing."""
+    LINK = "link"
+    """A study belongs to the case: ``value`` is what it is to it and its Study Instance UID, joined by a space."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,10 @@ def insert(conn: Connection, new: Decision) -> bool:
     """
     if new.kind is DecisionKind.CLASSIFY and new.value and new.value not in EXAM_PORTIONS:
         raise OperatorError(f"an exam cannot be classified as that; use one of {', '.join(EXAM_PORTIONS)}")
+    if new.kind is DecisionKind.CONFIRM and new.value:
+        _day(new.value)
+    if new.kind is DecisionKind.LINK:
+        _link(new.value)
     if conn.execute(select(decision.c.id).where(decision.c.id == new.id)).first() is not None:
         return False
     number = conn.execute(select(func.coalesce(func.max(decision.c.number), 0))).scalar_one() + 1
@@ -134,9 +146,44 @@ def in_force(decisions: Iterable[Decision]) -> InForce:
                 assigned[each.unit_id] = each.value
             case DecisionKind.CLASSIFY:
                 portion = Portion(each.value) if each.value else None
-                overrides[each.unit_id] = Override(portion=portion, excluded=held.excluded, reason=held.reason)
+                overrides[each.unit_id] = replace(held, portion=portion)
             case DecisionKind.EXCLUDE:
-                overrides[each.unit_id] = Override(portion=held.portion, excluded=True, reason=each.reason)
+                overrides[each.unit_id] = replace(held, excluded=True, reason=each.reason)
             case DecisionKind.INCLUDE:
                 overrides[each.unit_id] = Override(portion=held.portion)
+            case DecisionKind.CONFIRM:
+                overrides[each.unit_id] = replace(held, case=_case(CaseState.CONFIRMED, each))
+            case DecisionKind.REJECT:
+                overrides[each.unit_id] = replace(held, case=_case(CaseState.REJECTED, each))
+            case DecisionKind.LINK:
+                overrides[each.unit_id] = replace(held, links=held.links | {_link(each.value)})
     return InForce(assigned=assigned, overrides=overrides)
+
+
+def link_value(link: Link) -> str:
+    """Return the value of a LINK decision."""
+    return f"{link.role} {link.study_uid}"
+
+
+def _case(state: CaseState, by: Decision) -> CaseDecision:
+    return CaseDecision(
+        state=state,
+        mammogram_day=_day(by.value) if by.value else None,
+        decided_by=by.decided_by,
+        decided_at=by.decided_at,
+        reason=by.reason,
+    )
+
+
+def _link(value: str) -> Link:
+    role, _, study_uid = value.partition(" ")
+    if role not in set(LinkRole) or not study_uid:
+        raise OperatorError(f"a study is linked as one of {', '.join(LinkRole)}")
+    return Link(role=LinkRole(role), study_uid=study_uid)
+
+
+def _day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise OperatorError("the day of a mammogram is written YYYY-MM-DD") from None

@@ -173,6 +173,7 @@ class ExamTally:
             "candidates": sorted(kinds.candidates),
             "unregistered": kinds.unregistered,
             "excluded": exam.excluded,
+            "case_state": exam.case.value if exam.case else "",
             "counts": exam.counts,
             "tally": _encode(kinds),
         }

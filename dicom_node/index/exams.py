@@ -5,13 +5,14 @@ Functions work in the caller's transaction.
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
+from dicom_node.accreditation.cases import CaseState
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
 from dicom_node.index.prepared import Cursor, Prepared
@@ -42,6 +43,8 @@ class ExamRecord:
     unregistered: bool
     """A biopsy on a device that no unit's configuration names."""
     excluded: bool
+    case_state: str
+    """What a person said of it as a case: confirmed or rejected; "" for nothing."""
     counts: bool
     primary_count: int
     instance_count: int
@@ -56,9 +59,25 @@ class ExamRecord:
             return f"{self.portion}: {self.rule}"
         if self.excluded:
             return "a person excluded it"
+        if self.case_state == CaseState.REJECTED:
+            return "a person rejected it: it cannot be submitted"
         if self.day is None:
             return "undated: " + ("; ".join(self.flags) or "no date")
         return "" if self.unit_id else f"of no known unit: {self.attribution}"
+
+    @property
+    def would_not_count(self) -> str:
+        """Why the exam would count toward nothing if nobody had decided about it as a case; "" when it would count."""
+        return replace(self, case_state="").why_not
+
+    @property
+    def case(self) -> CaseState:
+        """What it is as a case that can be submitted."""
+        if self.case_state == CaseState.REJECTED:
+            return CaseState.REJECTED
+        if self.why_not:
+            return CaseState.NONE
+        return CaseState.CONFIRMED if self.case_state else CaseState.CANDIDATE
 
 
 _COLUMNS = tuple(exam.c[name] for name in ExamRecord.__slots__)
@@ -122,12 +141,14 @@ def listed(
     portion: Portion | None = None,
     since: date | None = None,
     until: date | None = None,
+    case: CaseState | None = None,
     with_neither: bool = False,
 ) -> list[ExamRecord]:
     """Return exams, newest day first and undated ones last; of one unit ("" is the unknown one) or portion if given.
 
     ``since`` and ``until`` bound the day, both included, and leave undated exams out. Exams that are known to count
-    toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for.
+    toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for. ``case``
+    leaves those alone that are this as a case.
     """
     query = select(*_COLUMNS)
     if unit_id is not None:
@@ -140,7 +161,8 @@ def listed(
         query = query.where(exam.c.day >= since)
     if until is not None:
         query = query.where(exam.c.day <= until)
-    return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
+    found = _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
+    return found if case is None else [each for each in found if each.case is case]
 
 
 def newest_counting(conn: Connection, unit_id: str, portion: Portion, until: date) -> CountingExam | None:

@@ -168,6 +168,7 @@ exam = Table(
     Column("candidates", JSON, nullable=False, default=list),
     Column("unregistered", Boolean, nullable=False, default=False),
     Column("excluded", Boolean, nullable=False, default=False),
+    _text("case_state"),  # confirmed or rejected by a person; "" while nobody decided
     Column("counts", Boolean, nullable=False, default=False),
     Column("primary_count", Integer, nullable=False, default=0),
     Column("instance_count", Integer, nullable=False, default=0),
@@ -251,10 +252,10 @@ decision = Table(
     # What a person decided about an exam; the newest of a kind holds. Saved in the archive's journal as well.
     Column("id", PlainText, primary_key=True),
     Column("number", Integer, nullable=False, unique=True),  # the order of deciding, whatever the clock did
-    Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include
+    Column("kind", PlainText, nullable=False),  # attribute, classify, exclude, include, confirm, reject, link
     Column("study_uid", PlainText, nullable=False),
     _text("unit_id"),  # the exam's unit when it was decided; for attribute: the derived unit
-    _text("value"),  # attribute: the unit; classify: the portion
+    _text("value"),  # attribute: the unit; classify: the portion; confirm: the mammogram's day; link: role and study
     Column("reason", PlainText, nullable=False),
     Column("decided_by", PlainText, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),

@@ -62,15 +62,15 @@ class ExamDecisions:
 
     def classify(self, exam_id: str, portion: Portion | None, verdict: Verdict) -> ExamRecord:
         """Say what an exam counts toward; None goes back to what the rules say. Raises OperatorError."""
-        return self._decide_about(exam_id, DecisionKind.CLASSIFY, "" if portion is None else portion.value, verdict)
+        return self.decide(exam_id, [(DecisionKind.CLASSIFY, "" if portion is None else portion.value)], verdict)
 
     def exclude(self, exam_id: str, verdict: Verdict) -> ExamRecord:
         """Say that an exam counts toward nothing. Raises OperatorError."""
-        return self._decide_about(exam_id, DecisionKind.EXCLUDE, "", verdict)
+        return self.decide(exam_id, [(DecisionKind.EXCLUDE, "")], verdict)
 
     def include(self, exam_id: str, verdict: Verdict) -> ExamRecord:
-        """Take an exclusion back. Raises OperatorError."""
-        return self._decide_about(exam_id, DecisionKind.INCLUDE, "", verdict)
+        """Take back that an exam was excluded, confirmed or rejected, and its links. Raises OperatorError."""
+        return self.decide(exam_id, [(DecisionKind.INCLUDE, "")], verdict)
 
     def replay(self) -> None:
         """Carry out what the journal holds and a crash kept from the index.
@@ -83,9 +83,13 @@ class ExamDecisions:
             except ObjectDamagedError as error:
                 log.error("decision.not_carried_out", study_uid=study_uid, reason=str(error))
 
-    def _decide_about(self, exam_id: str, kind: DecisionKind, value: str, verdict: Verdict) -> ExamRecord:
+    def decide(self, exam_id: str, several: Sequence[tuple[DecisionKind, str]], verdict: Verdict) -> ExamRecord:
+        """Decide several things about one exam together, each a kind and its value. Raises OperatorError."""
         exam = self._exam(exam_id)
-        self._decide(exam.study_uid, [self._decision(kind, exam.study_uid, exam.unit_id, value, verdict)])
+        self._decide(
+            exam.study_uid,
+            [self._decision(kind, exam.study_uid, exam.unit_id, value, verdict) for kind, value in several],
+        )
         return self._exam(exam_id)
 
     def _decide(self, study_uid: str, new: Sequence[Decision]) -> None:

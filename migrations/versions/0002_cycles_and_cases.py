@@ -12,8 +12,9 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the tables, and the cycle of a testing package."""
+    """Add the tables, the cycle of a testing package, and what an exam is as a case."""
     op.add_column("release", sa.Column("cycle_id", TEXT, server_default="", nullable=False))
+    op.add_column("exam", sa.Column("case_state", TEXT, server_default="", nullable=False))
     op.create_table(
         "entry",
         sa.Column("kind", TEXT, nullable=False),

@@ -16,7 +16,7 @@ PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE"}
 EXAM_KEYS = [
     "exam", "unit", "study_uid", "portion", "rule", "day", "day_source", "flags", "stages", "attachments",
     "attribution", "candidates", "unregistered", "excluded", "counts", "primary_count", "instance_count",
-    "first_received_at", "last_received_at", "reviewed_at", "why_not",
+    "first_received_at", "last_received_at", "reviewed_at", "why_not", "case",
 ]  # fmt: skip
 
 
