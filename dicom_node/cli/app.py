@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "unattributed": ("unattributed:unattributed", "list exams that nobody could place, and place them"),
     "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),
     "release": ("release:release", "record the testing packages of the units"),
+    "package": ("package:package", "put together what is submitted, and check it"),
     "policies": ("policies:policies", "see the rules there are, compare them, accept a changed one"),
     "alerts": ("alerts:alerts", "see what fires and who was told; acknowledge, silence, test"),
     "commitments": ("commitments:commitments", "see who asked for storage commitment, and what became of it"),
