@@ -14,15 +14,19 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import EncapsulatedPDFStorage
 
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.archive.store import object_name
 from dicom_node.index import exams, releases
+from dicom_node.index.entries import EntryKind
 from dicom_node.index.releases import ReleaseVersion
 from dicom_node.services.decisions import Verdict
+from dicom_node.services.entries import Entries
 from dicom_node.services.package_verify import verify_package
+from dicom_node.services.releases import Change
 from tests.commands import Commands
-from tests.factories import encode, make_kos, make_mg, make_rdsr, new_uid
+from tests.factories import encode, make_kos, make_mg, make_rdsr, make_sc, new_uid
 from tests.sites import START, opened_site, receive_all
 
 PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE", "OperatorsName": "TECH^ONE"}
@@ -265,6 +269,45 @@ class TestBuild:
         assert "no clinical exam that counts lies inside 2025-09-20 to 2026-05-01" in (
             " ".join((out / "prone-table-room-2-checklist.txt").read_text().split())
         )
+
+    def test_the_physicists_report_as_it_came_with_the_spans_of_the_logs(
+        self, site: Path, release: str, commands: Commands, tmp_path: Path
+    ) -> None:
+        change = Change(by="physicist", at=START, today=START.date())
+        report = make_sc(day=date(2026, 3, 2), serial="PT-4471")
+        report.SOPClassUID, report.MIMETypeOfEncapsulatedDocument = EncapsulatedPDFStorage, "application/pdf"
+        report.EncapsulatedDocument = b"%PDF-1.7 a synthetic report "
+        with opened_site(site) as stores:
+            receive_all(stores, (report, "PRONE_RM2"))
+            surveys = Entries(EntryKind.SURVEY, archive=stores.archive, index=stores.index)
+            surveys.add({"day": "2025-11-30"}, unit_id="prone1", change=change)
+            newest = surveys.add(
+                {"day": "2026-03-02", "source": report.SOPInstanceUID}, unit_id="prone1", change=change
+            )
+            logs = Entries(EntryKind.QC_LOG, archive=stores.archive, index=stores.index)
+            days = {"first": "2026-10-01", "last": "2026-11-20"}
+            logs.add({"kind": "daily", **days}, unit_id="prone1", change=change)
+        out = tmp_path / "package"
+        build(commands, release, out, "--dicomdir")
+        told = manifest(out)["units"][0]["portions"][2]
+        assert (told["subject"], told["day"], told["confirmed_by"]) == (newest.id, "2026-03-02", "physicist")
+        (path,) = (out / "prone-table-room-2-physicist-report").iterdir()
+        assert path.name == "01-physicist-report.dcm"
+        assert path.read_bytes().endswith(encode(report))
+        assert checklist(out, 2) == {
+            "survey": "there",
+            "physicist's report": "there",
+            "daily quality control logs": "by hand",
+            "weekly quality control logs": "missing",
+            "other quality control logs": "missing",
+            "medical physicist's summary form": "by hand",
+        }
+        (record,) = [
+            each
+            for each in dcmread(out / "file-set" / "DICOMDIR").DirectoryRecordSequence
+            if each.DirectoryRecordType == "ENCAP DOC"
+        ]
+        assert record.ReferencedSOPInstanceUIDInFile == report.SOPInstanceUID
 
     def test_of_a_cycle_all_units_or_one(
         self, site: Path, filled: dict[str, list[Dataset]], commands: Commands, tmp_path: Path
