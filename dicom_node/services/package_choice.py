@@ -46,8 +46,12 @@ def releases_of(index: Index, units: Collection[str], release_id: str, unit_id: 
     OperatorError for an id or a unit that is none of them, and says which there are.
     """
     with index.read() as conn:
-        known = [each for each in releases.current(conn) if each.unit_id in units]
+        every = releases.current(conn)
         cycles = {each.id for each in entries.current(conn, EntryKind.CYCLE)}
+    gone = [each.unit_id for each in every if each.id == release_id and each.unit_id not in units]
+    if gone:
+        raise OperatorError(f"{release_id} is of {gone[0]}, which is no longer configured")
+    known = [each for each in every if each.unit_id in units]
     found = [each for each in known if each.id == release_id]
     if not found:
         of_cycle = [each for each in known if each.cycle_id == release_id and each.state is not ReleaseState.CLOSED]
