@@ -34,7 +34,12 @@ class Survey:
 
     def counting(self) -> CountingExam:
         """Return it as what a standing is worked out from."""
-        return CountingExam(exam_id=self.id, day=self.day, source=self.source)
+        return CountingExam(exam_id=self.id, day=self.day, source=self.told_by)
+
+    @property
+    def told_by(self) -> str:
+        """Where the day comes from, in words."""
+        return "recorded by a person" if self.source == BY_A_PERSON else f"document {self.source}"
 
 
 class LogKind(StrEnum):

@@ -15,8 +15,10 @@ from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, known_unit, opened, today
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_sentence
+from dicom_node.cli.readiness import readiness_json, write_readiness
 from dicom_node.services.eligibility import UnitPlan, explain_unit, plan_units, under_policy
 from dicom_node.services.found import Rules
+from dicom_node.services.readiness import read_readiness
 from dicom_node.site import Stores
 
 SHOWN = 20
@@ -98,6 +100,27 @@ def plan(app: App, *, release: date | None, unit_id: str | None, policy_id: str 
         write_json(_plan_as_json(plans, rules.policy, day, release))
     else:
         _write_plan(plans, rules.policy, day)
+
+
+@eligibility.command("readiness")
+@click.argument("unit_id", metavar="[UNIT]", required=False)
+@_policy_option
+@json_option
+@pass_app
+def readiness(app: App, *, unit_id: str | None, policy_id: str | None, as_json: bool) -> None:
+    """Tell what UNIT, or every unit, has for its submission today, and what is missing."""
+    with opened(app) as stores:
+        day, rules = today(stores), _rules(stores, policy_id)
+        units = list(rules.registry.units) if unit_id is None else [known_unit(stores, unit_id)]
+        with stores.index.read() as conn:
+            found = read_readiness(conn, rules, units, day)
+    if as_json:
+        write_json([readiness_json(each) for each in found])
+        return
+    for number, each in enumerate(found):
+        if number:
+            click.echo()
+        write_readiness(each)
 
 
 def _rules(stores: Stores, policy_id: str | None) -> Rules:
@@ -224,7 +247,7 @@ def _write(each: Explanation) -> None:
     if not each.exams:
         return
     write_table(
-        ["  Exam", "Day", "Counts", "Why"],
+        [f"  {each.portion.noun.capitalize()}", "Day", "Counts", "Why"],
         [
             [
                 f"  {exam.exam_id}",
@@ -236,4 +259,5 @@ def _write(each: Explanation) -> None:
         ],
     )
     if len(each.exams) > SHOWN:
-        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node exams list --unit {each.unit}")
+        listed = "surveys" if each.portion is Portion.PHYSICIST else "exams"
+        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node {listed} list --unit {each.unit}")

@@ -182,6 +182,10 @@ def write_view(view: View) -> None:
         f"Exams: {found.unattributed} without a unit, {found.undated} without a date, "
         f"{counted(found.conflicts, 'conflict')} to decide"
     )
+    if found.proposed_surveys:
+        many = found.proposed_surveys > 1
+        words = f"{found.proposed_surveys} may be {'reports' if many else 'the report'} of a physicist's survey"
+        click.echo(f"Documents: {words}: dicom-node surveys list")
     click.echo(_alert_line(view))
 
 
@@ -234,6 +238,7 @@ def _package(each: Standing) -> str:
         inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
     else:
         inside = f", {noun} inside" if each.state is State.SECURED else f", no {noun} inside"
+        inside += f", due {each.due}" if each.state is State.SHORT else ""
     return words + inside
 
 
@@ -330,6 +335,7 @@ def _as_json(view: View) -> dict[str, Any]:
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,
+        "proposed_surveys": found.proposed_surveys,
         "alerts": {"open": found.open_alerts, "unacknowledged": found.unacknowledged},
         "messages": {
             "undelivered": found.undelivered,
@@ -380,6 +386,7 @@ def _unit_json(unit: UnitStatus) -> dict[str, Any]:
                 else {
                     "released_on": each.release.released_on,
                     "due_on": each.release.due_on,
+                    "due": each.due,
                     "state": each.release.state,
                     "window_first": each.window_first,
                     "window_last": each.window_last,

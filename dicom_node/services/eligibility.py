@@ -131,7 +131,7 @@ def _worth_a_reason(conn: Connection, unit_id: str, portion: Portion) -> list[Ex
     """Return the unit's exams of a portion, excluded ones too, and those that nobody can tell; or its surveys."""
     if portion is Portion.PHYSICIST:
         return [
-            ExamOnFile(exam_id=each.id, portion=portion, day=each.day, source=each.source, excluded=each.withdrawn)
+            ExamOnFile(exam_id=each.id, portion=portion, day=each.day, source=each.told_by, excluded=each.withdrawn)
             for each in read_surveys(conn, [unit_id])
         ]
     found = [each for one in (portion, Portion.UNCLEAR) for each in exams.listed(conn, unit_id=unit_id, portion=one)]

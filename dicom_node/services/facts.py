@@ -11,8 +11,9 @@ from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam, Release, deciding_days
 from dicom_node.accreditation.units import Unit
-from dicom_node.index import exams, findings, releases
+from dicom_node.index import exams, findings
 from dicom_node.index.findings import Exams
+from dicom_node.services.cycles import packages_by_unit
 from dicom_node.services.kept import read_surveys
 
 AT_ONCE = 100
@@ -26,6 +27,7 @@ class UnitFacts:
     exams: Mapping[Portion, tuple[CountingExam, ...]]
     """Of the exams that count those that a standing depends on, and the surveys."""
     packages: tuple[Release, ...]
+    """The testing packages that bear on its standing."""
     undated: tuple[Exams, tuple[str, ...]] | None
     """Exams that would count had they a day, and what is wrong with their dates."""
     biopsies: tuple[Exams, tuple[str, ...]] | None
@@ -46,9 +48,7 @@ def read_facts(conn: Connection, units: Iterable[Unit], policy: Policy, today: d
 def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
     since = first_day(today, policy.longest)
     unit_ids = [unit.id for unit in units]
-    packages: dict[str, list[Release]] = {}
-    for version in releases.current(conn, unit_ids):
-        packages.setdefault(version.unit_id, []).append(version.release)
+    packages = packages_by_unit(conn, units, today)
     undated = findings.undated_exams(conn, unit_ids)
     biopsies = findings.biopsies_on(conn, [unit.id for unit in units if not unit.applying], since)
     waiting = findings.waiting_for(conn, unit_ids, since)
@@ -60,12 +60,12 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
         unit_id: UnitFacts(
             exams={
                 portion: _newest(
-                    conn, unit_id, portion, deciding_days(packages.get(unit_id, ()), policy.windows(portion), today)
+                    conn, unit_id, portion, deciding_days(packages[unit_id], policy.windows(portion), today)
                 )
                 for portion in COUNTING_PORTIONS
             }
             | {Portion.PHYSICIST: tuple(surveys.get(unit_id, ()))},
-            packages=tuple(packages.get(unit_id, ())),
+            packages=packages[unit_id],
             undated=undated.get(unit_id),
             biopsies=biopsies.get(unit_id),
             waiting=waiting.get(unit_id, ()),

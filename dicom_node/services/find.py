@@ -10,10 +10,10 @@ from dicom_node.accreditation.standing import ReleaseState, release_in_force
 from dicom_node.accreditation.units import Registry
 from dicom_node.dicom.query import Query
 from dicom_node.errors import QueryLimitError
-from dicom_node.index import releases
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.index.find import Page, find_pages
+from dicom_node.services.cycles import packages_by_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,12 @@ class FindService:
 
     def _ageing_units(self, today: date) -> frozenset[str]:
         """Return the units whose exams age: in service, applying, and with no testing package released."""
+        units = tuple(self.registry().units.values())
         with self.index.read() as conn:
-            packages = releases.current(conn)
+            packages = packages_by_unit(conn, units, today)
         ageing = set()
-        for unit in self.registry().units.values():
-            release = release_in_force(package.release for package in packages if package.unit_id == unit.id)
+        for unit in units:
+            release = release_in_force(packages[unit.id])
             retired = unit.retired_on is not None and unit.retired_on < today
             if unit.applying and not retired and (release is None or release.state is ReleaseState.PLANNED):
                 ageing.add(unit.id)

@@ -12,12 +12,18 @@ from dicom_node.index.entries import Entry, EntryKind
 
 def read_surveys(conn: Connection, unit_ids: Collection[str] | None = None) -> list[Survey]:
     """Return the surveys as they are in force, withdrawn ones too, of some units where they are given."""
-    return [survey_of(each) for each in entries.current(conn, EntryKind.SURVEY, unit_ids)]
+    found = entries.current(conn, EntryKind.SURVEY, unit_ids)
+    return [survey_of(each) for each in found if not is_dismissed(each)]
 
 
 def read_logs(conn: Connection, unit_ids: Collection[str] | None = None) -> list[QcLog]:
     """Return the logs as they are in force, withdrawn ones too, of some units where they are given."""
     return [log_of(each) for each in entries.current(conn, EntryKind.QC_LOG, unit_ids)]
+
+
+def is_dismissed(entry: Entry) -> bool:
+    """Tell whether the entry says of a document that it is no report of a survey."""
+    return bool(entry.data.get("dismissed", False))
 
 
 def survey_of(entry: Entry) -> Survey:

@@ -100,7 +100,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     assert list(told) == [
         "facility", "time_zone", "now", "today", "policy", "policy_not_accepted", "newer_policy", "node",
         "certificates", "review", "storage", "audit",
-        "units", "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
+        "units", "unattributed", "undated", "conflicts", "proposed_surveys", "alerts", "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
     assert told["node"] == {
@@ -160,13 +160,14 @@ def test_a_package_has_its_window_in_the_table(filled: Path, commands: Commands)
         "secured  2026-09-14   -                     -  today 09:00    "
         "2026-11-20 recorded, window 2026-05-20 to 2027-01-04, exam inside"
     )
-    assert lines[8].endswith("2026-11-20 recorded, window 2025-09-20 to 2027-01-04, no survey inside")
+    assert lines[8].endswith("2026-11-20 recorded, window 2025-09-20 to 2027-01-04, no survey inside, due 2027-01-04")
     assert lines[9].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
-    assert lines[12].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside")
+    assert lines[12].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside, due 2027-01-04")
     package = commands.json("status")["units"][0]["portions"][0]["package"]
     assert package == {
         "released_on": "2026-11-20",
         "due_on": "2027-01-04",
+        "due": "2027-01-04",
         "state": "recorded",
         "window_first": "2026-05-20",
         "window_last": "2027-01-04",
