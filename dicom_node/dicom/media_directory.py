@@ -8,11 +8,12 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import EncapsulatedCDAStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from dicom_node.dicom.datetimes import parse_da
 from dicom_node.dicom.facts import InstanceFacts
 from dicom_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.dicom.uids import DOCUMENTS
 
 _IN_USE = 0xFFFF
 _UTF_8 = "ISO_IR 192"
@@ -27,7 +28,6 @@ _MADE_UP = {
     "Modality": "OT",
     "SeriesNumber": "1",
     "InstanceNumber": "1",
-    "MIMETypeOfEncapsulatedDocument": "application/pdf",
 }
 """Stands in a record for what it must have (Type 1) and the header has not; as DCMTK's dcmgpdir invents it."""
 
@@ -112,14 +112,15 @@ _DOCUMENT = (
     (0x00080033, "TM", "ContentTime"),
     (0x00200013, "IS", "InstanceNumber"),
     (0x00420010, "ST", "DocumentTitle"),
-    (0x00420012, "LO", "MIMETypeOfEncapsulatedDocument"),
 )
 
 
 def _leaf(filed: Filed) -> _Record:
     facts = filed.facts
-    if facts.sop_class_uid == EncapsulatedPDFStorage:
+    if facts.sop_class_uid in DOCUMENTS:
         record = _record("ENCAP DOC", facts, _DOCUMENT)
+        mime = "text/XML" if facts.sop_class_uid == EncapsulatedCDAStorage else "application/pdf"
+        record.elements.append((0x00420012, "LO", mime))
     else:
         record = _record("IMAGE", facts, _IMAGE)
     record.elements += (

@@ -168,7 +168,7 @@ class _Chooser:
 
         ``counting`` is what was chosen, or before that all there is.
         """
-        policy = self.rules.policy
+        policy, day = self.rules.policy, self.release.released_on
         at = standing(
             self.unit,
             portion,
@@ -184,7 +184,7 @@ class _Chooser:
             standing=at,
             sentences=(
                 rule_sentence(policy, portion),
-                *(override_sentence(each, portion) for each in policy.overrides),
+                *(override_sentence(each, portion) for each in policy.overrides if each.first <= day <= each.last),
                 *standing_sentences(at, self.unit, policy, self.today),
             ),
         )

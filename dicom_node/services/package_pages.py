@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dicom_node.accreditation.checklist import Mark
 from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.alerts.phrases import capital, one_line
 from dicom_node.services.package_parts import PortionPackage, UnitPackage
 
@@ -58,7 +59,7 @@ def checklist_text(unit: UnitPackage, made: Made) -> str:
     due = f", due on {unit.due}" if unit.due else ""
     lines = [
         f"Checklist: {one_line(unit.unit.label)} ({unit.unit.id}), {one_line(made.facility)}",
-        f"Testing package {release.id}, {release.state}, released on {release.released_on}{due}",
+        f"Testing package {release.id}, {_released(unit)} {release.released_on}{due}",
         f"Made {_local(made)} by {one_line(made.by)}, dicom-node {made.version}, policy {made.policy.id}",
         "",
         "[x] there   [ ] missing   [-] to be added by hand   [?] look at it",
@@ -87,12 +88,19 @@ def statement_page(unit: UnitPackage, made: Made) -> str:
             release=unit.release,
             made=made,
             made_at=_local(made),
+            released=_released(unit),
             label=_label,
             chosen_words=_chosen_words,
             counted=_counted,
             there=Mark.THERE,
         )
     )
+
+
+def _released(unit: UnitPackage) -> str:
+    """Return what stands before the release date: whether that is past or expected, and how far the package is."""
+    state = unit.release.state
+    return "planned for" if state is ReleaseState.PLANNED else f"{state}, released on"
 
 
 def _label(portion: PortionPackage) -> str:

@@ -548,16 +548,38 @@ def dump(path: Path) -> str:
     return done.stdout
 
 
+OVERRIDE = """
+[[accreditation.overrides]]
+policy = "acr-sbb-2023-03-03"
+from = 2026-12-01
+to = 2027-06-30
+months = { clinical = 12, phantom = 14 }
+article = "Letter to this facility about the windows of the coming year"
+revision = 2026-10-01
+address = "file in the physics office, second drawer"
+note = "For one renewal."
+"""
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_the_statement_is_one_printed_page(release: str, commands: Commands, tmp_path: Path) -> None:
+def test_the_statement_is_one_printed_page(
+    site: Path, filled: dict[str, list[Dataset]], commands: Commands, tmp_path: Path
+) -> None:
+    """Also where there is the most to say: a planned release, an override, nothing confirmed."""
+    site.write_text(site.read_text() + OVERRIDE)
+    commands.good("policies", "accept", "--reason", "the letter", "--yes")
+    planned = commands.good("release", "record", "prone1", "--date", "2026-12-31", "--planned").out.split(":")[0]
     out = tmp_path / "package"
-    build(commands, release, out)
+    build(commands, planned, out)
+    statement = out / "prone-table-room-2-statement.html"
+    text = statement.read_text()
+    assert "planned for <strong>2026-12-31</strong>" in text
+    assert "with a window from 2025-12-31 to 2027-12-31" in text
+    assert text.count("Letter to this facility") == 3, "each portion has another window"
+    assert "<script" not in text
+    assert re.findall(r"(?:src|href)=", text) == [], "nothing from anywhere else"
     page = tmp_path / "statement.pdf"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", f"--print-to-pdf={page}"]
     options.append(f"--user-data-dir={tmp_path / 'browser'}")
-    statement = out / "prone-table-room-2-statement.html"
     subprocess.run(["chromium", *options, statement.as_uri()], capture_output=True, check=True, timeout=60)
     assert len(re.findall(rb"/Type\s*/Page\b", page.read_bytes())) == 1
-    text = statement.read_text()
-    assert "<script" not in text
-    assert re.findall(r"(?:src|href)=", text) == [], "nothing from anywhere else"
