@@ -119,7 +119,8 @@ def _hold(path: str, digest: str, listed: str, witness: Mapping[str, Any] | None
     elif witness is not None and digest == listed:
         found.setdefault(MANIFEST, []).append(f"it tells another sum of {path} than {SUMS}, which is right")
     else:
-        found.setdefault(path, []).append(f"its bytes are not those that {SUMS} tells")
+        either = "" if witness is not None else f"; one of the two was changed, it or {SUMS}"
+        found.setdefault(path, []).append(f"its bytes are not those that {SUMS} tells{either}")
 
 
 def _manifest(root: Path, found: _Found) -> dict[str, Any]:

@@ -480,6 +480,17 @@ class TestVerify:
                 (out / name).write_bytes(whole)
         assert verify_package(out).is_good
 
+    def test_a_changed_sum_is_found_and_is_not_taken_for_a_changed_file(self, out: Path) -> None:
+        """Each file has two that tell its sum, but the manifest, which tells the others'."""
+        whole = (out / "SHA256SUMS").read_bytes()
+        for number, line in enumerate(whole.splitlines()):
+            changed = whole.splitlines(keepends=True)
+            changed[number] = line[:7] + (b"0" if line[7:8] != b"0" else b"1") + line[8:] + b"\n"
+            (out / "SHA256SUMS").write_bytes(b"".join(changed))
+            ((path, words),) = verify_package(out).problems
+            assert path == ("manifest.json" if line.endswith(b"  manifest.json") else "SHA256SUMS")
+            assert path == "SHA256SUMS" or "one of the two was changed, it or SHA256SUMS" in words
+
     def test_what_is_missing_extra_or_no_file_is_found(self, out: Path, commands: Commands) -> None:
         first, second = [path for path in paths_in(out) if path.endswith(".dcm")][:2]
         (out / first).unlink()

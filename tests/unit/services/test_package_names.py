@@ -1,6 +1,8 @@
 """Names in evidence packages: of known words alone, and each of one place."""
 
 import re
+from dataclasses import fields
+from datetime import date
 
 import pytest
 
@@ -8,7 +10,7 @@ from dicom_node.accreditation.cases import LinkRole
 from dicom_node.accreditation.pairs import Laterality, Side
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Stage
-from dicom_node.services.package_files import manifest_table, read_sums, sums_text
+from dicom_node.services.package_files import Packed, manifest_table, read_sums, sums_text
 from dicom_node.services.package_names import NAME, folder_name, image_name, unit_names
 
 
@@ -71,5 +73,9 @@ def test_lines_of_sums_that_the_node_does_not_write_are_told() -> None:
     assert read_sums(good + good)[1] == [3, 4], "no file twice"
 
 
-def test_an_empty_table_has_its_headers() -> None:
+def test_a_table_has_its_headers_and_no_cell_that_is_a_formula() -> None:
     assert manifest_table([]).startswith("path,size,sha256,data_set_sha256,")
+    texts = {each.name: "" for each in fields(Packed)}
+    told = texts | {"size": 7, "day": date(2026, 9, 14), "confirmed_at": None, "confirmed_by": "=1+1\n@x"}
+    line = manifest_table([Packed(**told)]).splitlines()[1]  # type: ignore[arg-type]
+    assert line == ",7,,,,,,,,,,,,,,,2026-09-14,,,'=1+1 @x,"
