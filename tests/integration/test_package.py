@@ -1,154 +1,51 @@
 """Evidence packages of exams that were stored: originals byte for byte, with everything that tells of them."""
 
 import csv
-import json
 import re
 import shutil
-import signal
 import subprocess
-import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
-from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.archive.store import object_name
-from dicom_node.index import exams, releases
+from dicom_node.index import exams
 from dicom_node.index.entries import EntryKind
-from dicom_node.index.releases import ReleaseVersion
-from dicom_node.services.decisions import Verdict
 from dicom_node.services.entries import Entries
-from dicom_node.services.package_verify import verify_package
 from dicom_node.services.releases import Change
 from tests.commands import Commands
-from tests.factories import encode, make_kos, make_mg, make_rdsr, make_sc, new_uid
+from tests.factories import encode, make_sc
+from tests.packages import (
+    build,
+    checklist,
+    confirm,
+    cycle,
+    data_sets,
+    exam_of,
+    fill,
+    flip,
+    manifest,
+    names_in,
+    paths_in,
+    record_release,
+)
 from tests.sites import START, opened_site, receive_all
-
-PRONE: dict[str, Any] = {"serial": "PT-4471", "station": "PRONE", "OperatorsName": "TECH^ONE"}
-BIOPSY_DAY = date(2026, 9, 14)
-STAGES = ("STEREO_SCOUT", "STEREO_MINUS", "STEREO_PLUS", "PREFIRE_MINUS", "PREFIRE_PLUS", "POSTFIRE_MINUS")
-
-
-def biopsy(day: date = BIOPSY_DAY, **options: Any) -> list[Dataset]:
-    """Return the images of a biopsy on the prone table."""
-    study, series = new_uid(), new_uid()
-    return [
-        make_mg(stage=stage, study_uid=study, series_uid=series, day=day, InstanceNumber=number, **(PRONE | options))
-        for number, stage in enumerate(STAGES, start=1)
-    ]
-
-
-def phantom(day: date) -> Dataset:
-    """Return an image of the accreditation phantom on the prone table."""
-    return make_mg(phantom="113685", day=day, patient_id="ACRPHANTOM1", patient_name="PHANTOM", **PRONE)
 
 
 @pytest.fixture
 def filled(site: Path) -> dict[str, list[Dataset]]:
-    """A prone table with a biopsy and what came with it, an older biopsy, phantoms; and the patient's mammograms."""
-    case = biopsy()
-    same = {"study_uid": case[0].StudyInstanceUID, "day": BIOPSY_DAY}
-    blurred = make_mg(stage="PREFIRE_MINUS", InstanceNumber=9, **same, **PRONE)
-    raw = make_mg(stage="STEREO_PLUS", InstanceNumber=9, PresentationIntentType="FOR PROCESSING", **same, **PRONE)
-    told = {
-        "case": case,
-        "beside": [
-            make_rdsr(serial="PT-4471", observer_serial="PT-4471", protocol="stereo biopsy", **same),
-            blurred,
-            raw,
-            make_kos([blurred], serial="PT-4471", station="PRONE", study_uid=case[0].StudyInstanceUID, day=BIOPSY_DAY),
-        ],
-        "specimen": [make_mg(study_uid="2.25.78", day=BIOPSY_DAY, serial="SP-1", station="CABINET",
-                             ViewCodeSequence=None, SeriesDescription="Specimen", OperatorsName="TECH^ONE")],
-        "older": biopsy(date(2026, 6, 30), patient_id="SYNTH-0002"),
-        "phantom": [phantom(date(2026, 10, 5)), phantom(date(2026, 8, 5))],
-        "mammograms": [
-            make_mg(study_uid="2.25.77", day=date(2026, 9, 1), serial="MG-1", station="MAMMO", ViewPosition=view,
-                    ViewCodeSequence=None, BurnedInAnnotation=burned, InstanceNumber=number)
-            for number, (view, burned) in enumerate((("MLO", "YES"), ("CC", None)), start=1)
-        ],
-    }  # fmt: skip
-    with opened_site(site) as stores:
-        receive_all(stores, *((ds, "PRONE_RM2") for several in told.values() for ds in several))
-    return told
+    """What a prone table sent, and a patient's other images."""
+    return fill(site)
 
 
 @pytest.fixture
 def release(filled: dict[str, list[Dataset]], commands: Commands) -> str:
-    """A testing package of the prone table, released on 2026-11-20 and due on 2027-01-04."""
-    words = ("record", "prone1", "--date", "2026-11-20", "--due", "2027-01-04")
-    return commands.good("release", *words).out.split(":")[0]
-
-
-def exam_of(site: Path, ds: Dataset) -> str:
-    """Return the id of the exam of an object."""
-    return exams.exam_id(ds.StudyInstanceUID, "prone1")
-
-
-def confirm(site: Path, ds: Dataset) -> None:
-    """Confirm the case of an image, with the patient's mammograms and specimen."""
-    with opened_site(site) as stores:
-        stores.cases().confirm(
-            exam_of(site, ds),
-            Verdict(by="dr jones", at=START, reason="calcifications"),
-            mammograms=["2.25.77"],
-            specimens=["2.25.78"],
-        )
-
-
-def build(commands: Commands, release: str, out: Path, *words: str) -> list[str]:
-    """Build a package and return the paths in it."""
-    commands.good("package", "build", "--release", release, "--out", str(out), *words)
-    return paths_in(out)
-
-
-def paths_in(folder: Path) -> list[str]:
-    """Return the paths of all files of a folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-def manifest(out: Path) -> Any:
-    """Return the manifest of a package."""
-    return json.loads((out / "manifest.json").read_text("utf-8"))
-
-
-def cycle(site: Path) -> None:
-    """Give the prone table, and a host with a biopsy, packages of one cycle."""
-    with opened_site(site) as stores:
-        receive_all(stores, (make_mg(stage="STEREO_SCOUT", serial="UA-1002", day=BIOPSY_DAY), "UPRIGHT_A"))
-        with stores.index.write() as conn:
-            for unit in ("prone1", "upright_a"):
-                package = ReleaseVersion(
-                    id=f"r-{unit}",
-                    version=1,
-                    unit_id=unit,
-                    released_on=date(2026, 11, 20),
-                    due_on=None,
-                    state=ReleaseState.RECORDED,
-                    cycle_id="c77",
-                    changed_by="lead",
-                    changed_at=START,
-                )
-                releases.insert(conn, package)
-
-
-def checklist(out: Path, portion: int = 0) -> dict[str, str]:
-    """Return the marks of a portion's list."""
-    return {each["what"]: each["mark"] for each in manifest(out)["units"][0]["portions"][portion]["checklist"]}
-
-
-def data_sets(several: list[Dataset]) -> set[bytes]:
-    return {encode(ds) for ds in several}
+    """A testing package of the prone table."""
+    return record_release(commands)
 
 
 class TestBuild:
@@ -182,7 +79,7 @@ class TestBuild:
         assert {each["confirmed_by"] for each in clinical} == {"dr jones"}
         assert {each["day"] for each in by_linked["mammogram"]} == {"2026-09-01"}
         assert {each["day_source"] for each in clinical} == {"AcquisitionDate"}
-        assert {each["subject"] for each in clinical} == {exam_of(site, filled["case"][0])}
+        assert {each["subject"] for each in clinical} == {exam_of(filled["case"][0])}
         for name, several in (("mammogram", filled["mammograms"]), ("specimen", filled["specimen"])):
             assert {dcmread(out / each["path"]).SOPInstanceUID for each in by_linked[name]} == {
                 ds.SOPInstanceUID for ds in several
@@ -241,7 +138,7 @@ class TestBuild:
         out = tmp_path / "package"
         build(commands, release, out)
         clinical = manifest(out)["units"][0]["portions"][0]
-        assert (clinical["subject"], clinical["confirmed"]) == (exam_of(site, filled["case"][0]), False)
+        assert (clinical["subject"], clinical["confirmed"]) == (exam_of(filled["case"][0]), False)
         assert checklist(out)["case"] == "look at it"
         assert checklist(out)["correlating mammogram, two views"] == "missing"
         assert "NOT CONFIRMED" in (out / "prone-table-room-2-checklist.txt").read_text()
@@ -250,12 +147,12 @@ class TestBuild:
     def test_a_person_chooses_another_exam(
         self, site: Path, filled: dict[str, list[Dataset]], release: str, commands: Commands, tmp_path: Path
     ) -> None:
-        out, older = tmp_path / "package", exam_of(site, filled["older"][0])
+        out, older = tmp_path / "package", exam_of(filled["older"][0])
         build(commands, release, out, "--exam", older)
         clinical, phantom_portion, _ = manifest(out)["units"][0]["portions"]
         assert clinical["subject"] == older
         assert any("The clinical exam of 2026-06-30" in each for each in clinical["arithmetic"]), "of the chosen one"
-        assert phantom_portion["subject"] == exam_of(site, filled["phantom"][0])
+        assert phantom_portion["subject"] == exam_of(filled["phantom"][0])
 
     def test_what_there_is_nothing_of_has_no_folder_and_says_so(
         self, filled: dict[str, list[Dataset]], commands: Commands, tmp_path: Path
@@ -368,7 +265,7 @@ class TestBuild:
     ) -> None:
         words = ("record", "prone1", "--date", "2026-03-20", "--due", "2026-05-01")
         of_id = commands.good("release", *words).out.split(":")[0]
-        exam = exam_of(site, filled["case"][0])
+        exam = exam_of(filled["case"][0])
         called = commands("package", "build", "--release", of_id, "--out", str(tmp_path / "p"), "--exam", exam)
         assert called.code == 1
         assert f"exam {exam} of 2026-09-14 cannot be submitted with {of_id}: the clinical window" in called.err
@@ -398,165 +295,6 @@ class TestBuild:
         called = commands("package", "build", "--release", release, "--out", str(tmp_path / "p"))
         assert (called.code, digest in called.err, "verify --all" in called.err) == (1, True, True)
         assert [each for each in names_in(tmp_path) if each.startswith((".p", "p"))] == []
-
-
-def flip(path: Path, at: int) -> None:
-    """Change one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[at] ^= 0x01
-    path.chmod(0o600)
-    path.write_bytes(data)
-
-
-KILLED = """
-import os, signal, sys
-from dicom_node.cli.app import run
-from dicom_node.services import package
-left = [int(sys.argv[1])]
-def dying(real):
-    def call(*words):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*words)
-    return call
-package.copy_object = dying(package.copy_object)
-package._take_name = dying(package._take_name)
-run(sys.argv[2:])
-"""
-
-
-class TestInterrupted:
-    @pytest.mark.parametrize("copies", [3, 7])
-    def test_a_killed_build_leaves_nothing_that_looks_finished(
-        self, site: Path, release: str, commands: Commands, tmp_path: Path, copies: int
-    ) -> None:
-        """In the middle of the copies, and when only the name is missing."""
-        folder = tmp_path / "out"
-        folder.mkdir()
-        words = ["package", "build", "--release", release, "--out", str(folder / "p")]
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(copies), "--config", str(site), *words], capture_output=True, check=False
-        )
-        assert done.returncode == -signal.SIGKILL
-        (left,) = names_in(folder)
-        assert re.fullmatch(r"\.p\.[0-9a-f]{8}\.part", left)
-        called = commands.good(*words)
-        assert f"An interrupted build left {folder / left}; remove it when none runs." in called.lines
-        assert names_in(folder) == [left, "p"], "nothing is removed that is not its own"
-        assert verify_package(folder / "p").is_good
-
-    def test_a_build_that_fails_takes_away_what_it_made(
-        self, release: str, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(*_: object) -> None:
-            raise OSError(28, "full")
-
-        monkeypatch.setattr("dicom_node.services.package._take_name", fail)
-        (tmp_path / "out").mkdir()
-        called = commands("package", "build", "--release", release, "--out", str(tmp_path / "out" / "p"))
-        assert (called.code, "cannot write the package: the volume is full" in called.err) == (75, True)
-        assert names_in(tmp_path / "out") == []
-
-
-class TestVerify:
-    @pytest.fixture
-    def out(self, release: str, commands: Commands, tmp_path: Path) -> Path:
-        build(commands, release, tmp_path / "package", "--dicomdir")
-        return tmp_path / "package"
-
-    def test_a_package_is_as_it_was_made(self, out: Path, commands: Commands) -> None:
-        called = commands.good("package", "verify", str(out))
-        assert called.lines == [f"{len(paths_in(out))} files read; all is as it was made"]
-        checked = commands.json("package", "verify", str(out))
-        assert (checked["problems"], checked["compared_with_index"]) == ([], True)
-
-    def test_a_flipped_byte_is_found_in_any_file_and_the_file_named(self, out: Path) -> None:
-        for name in paths_in(out):
-            whole = (out / name).read_bytes()
-            for at in (0, len(whole) // 2, len(whole) - 1):
-                flip(out / name, at)
-                assert name in dict(verify_package(out).problems), f"{name} at {at}"
-                (out / name).write_bytes(whole)
-        assert verify_package(out).is_good
-
-    def test_a_changed_sum_is_found_and_is_not_taken_for_a_changed_file(self, out: Path) -> None:
-        """Each file has two that tell its sum, but the manifest, which tells the others'."""
-        whole = (out / "SHA256SUMS").read_bytes()
-        for number, line in enumerate(whole.splitlines()):
-            changed = whole.splitlines(keepends=True)
-            changed[number] = line[:7] + (b"0" if line[7:8] != b"0" else b"1") + line[8:] + b"\n"
-            (out / "SHA256SUMS").write_bytes(b"".join(changed))
-            ((path, words),) = verify_package(out).problems
-            assert path == ("manifest.json" if line.endswith(b"  manifest.json") else "SHA256SUMS")
-            assert path == "SHA256SUMS" or "one of the two was changed, it or SHA256SUMS" in words
-
-    def test_what_is_missing_extra_or_no_file_is_found(self, out: Path, commands: Commands) -> None:
-        first, second = [path for path in paths_in(out) if path.endswith(".dcm")][:2]
-        (out / first).unlink()
-        (out / second).unlink()
-        (out / second).symlink_to("/dev/null")
-        (out / "extra.txt").write_text("x")
-        (out / "empty").mkdir()
-        called = commands("package", "verify", str(out))
-        assert called.code == 1
-        assert called.lines == [
-            "empty: the folder is empty and does not belong to the package",
-            "extra.txt: it does not belong to the package",
-            f"{first}: it is missing",
-            f"{second}: it is no file of its own; it is missing",
-            f"{len(paths_in(out)) - 2} files read; 4 problems",
-        ]
-
-    def test_another_content_than_the_index_has_is_found(
-        self, out: Path, site: Path, filled: dict[str, list[Dataset]]
-    ) -> None:
-        with opened_site(site) as stores:
-            told = verify_package(out, index=stores.index)
-            assert told.is_good
-            rewritten = (out / "manifest.json").read_text().replace(filled["case"][0].SOPInstanceUID, "2.25.9")
-            (out / "manifest.json").write_text(rewritten)
-            problems = dict(verify_package(out, index=stores.index).problems)
-        assert problems["prone-table-room-2-clinical/01-scout-L.dcm"] == "the index does not know it"
-
-    def test_a_package_is_held_against_itself_where_there_is_no_node(
-        self, out: Path, site: Path, commands: Commands
-    ) -> None:
-        (site.parent / "data").rename(site.parent / "elsewhere")
-        called = commands.good("package", "verify", str(out))
-        assert called.lines[-1].startswith("Not compared with the node: ")
-
-    def test_a_folder_that_is_no_package_is_told(self, commands: Commands, tmp_path: Path) -> None:
-        called = commands("package", "verify", str(tmp_path))
-        assert (called.code, "is no package: it has no SHA256SUMS" in called.err) == (1, True)
-
-    def test_sha256sum_takes_the_sums_as_well(self, out: Path) -> None:
-        done = subprocess.run(
-            ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=out, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(done.stdout.splitlines()) == len(paths_in(out)) - 1
-
-    @pytest.mark.interop
-    @pytest.mark.skipif(shutil.which("dcmdump") is None, reason="DCMTK is not installed")
-    def test_dcmtk_reads_the_file_set(self, out: Path, filled: dict[str, list[Dataset]]) -> None:
-        """Each file that the directory references is there, and is the instance that it is said to be."""
-        listed = dump(out / "file-set" / "DICOMDIR")
-        names = re.findall(r"\(0004,1500\) CS \[(.*?)\]", listed)
-        uids = re.findall(r"\(0004,1511\) UI \[(.*?)\]", listed)
-        assert len(names) == len(uids) == len(manifest(out)["files"]) > 0
-        for name, uid in zip(names, uids, strict=True):
-            path = out.joinpath("file-set", *name.split("\\"))
-            assert f"(0008,0018) UI [{uid}]" in dump(path)
-        images = {ds.SOPInstanceUID for ds in (*filled["case"], filled["phantom"][0])}
-        assert set(uids) == images
-
-
-def dump(path: Path) -> str:
-    """Return what DCMTK's dcmdump writes of a file; it must find nothing wrong."""
-    done = subprocess.run(["dcmdump", "+L", str(path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 OVERRIDE = """
