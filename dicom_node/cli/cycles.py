@@ -222,6 +222,7 @@ def close(app: App, *, cycle_id: str, note: str, by: str) -> None:
         view = service.view(cycle_id, today(stores))
     _tell(view)
     _tell_done(done)
+    click.echo("What was out ages no more until the next cycle is open: dicom-node cycles open --expires DAY")
 
 
 def _cycles(stores: Stores) -> Cycles:

@@ -63,7 +63,8 @@ def test_a_cycle_is_opened_renewed_marked_and_closed_and_the_clock_follows(site:
     assert commands("cycles", "close", of).err.startswith(f"error: cycle {of} cannot be closed yet: ")
     commands.good("cycles", "mark", of, "passed")
     assert commands.good("cycles", "close", of, "--note", "done").lines == [
-        f"{of}: cycle of main, expires on 2027-06-30: closed"
+        f"{of}: cycle of main, expires on 2027-06-30: closed",
+        "What was out ages no more until the next cycle is open: dicom-node cycles open --expires DAY",
     ]
     assert clinical(commands)[0] == "secured"
     following = opened(commands, "--expires", "2030-06-30")

@@ -241,6 +241,24 @@ def test_it_survives_the_index(filled: Path, commands: Commands) -> None:
     assert portions(commands) == AFTER
 
 
+def test_what_was_accepted_before_there_were_surveys_has_their_months(site: Path, commands: Commands) -> None:
+    months = {"clinical": 7, "phantom": 6}
+    override = {
+        "first": "2026-11-01", "last": "2027-01-31", "months": months, "article": "A", "revision": "2026-10-20",
+        "address": "on file", "note": "",
+    }  # fmt: skip
+    policy = {
+        "id": "ours", "program": "P", "article": "A", "revision": "2026-02-01", "address": "on file", "anchor": "x",
+        "months": months, "note": "", "overrides": [override],
+    }  # fmt: skip
+    record = {"policy": policy, "reason": "x", "accepted_by": "lee", "accepted_at": "2026-03-01T12:00:00+00:00"}
+    with opened_site(site) as stores:
+        stores.archive.journal.append("policy", record)
+    told = commands.json("policies", "show", "ours")
+    assert told["months"] == told["overrides"][0]["months"] == {"clinical": 7, "phantom": 6, "physicist": 14}
+    assert "in use" in told["marks"]
+
+
 def test_a_journal_that_cannot_be_read_is_told(filled: Path, commands: Commands) -> None:
     configure(filled, NEWER)
     journal = filled.parent / "data" / JOURNAL / "journal.jsonl"
