@@ -10,7 +10,7 @@ from dicom_node.accreditation.explain import override_sentence, rule_sentence, s
 from dicom_node.accreditation.pairs import CaseImage
 from dicom_node.accreditation.portions import PORTIONS, Portion
 from dicom_node.accreditation.signals import Stage
-from dicom_node.accreditation.standing import CountingExam, ReleaseState, release_in_force, standing
+from dicom_node.accreditation.standing import CountingExam, ReleaseState, release_in_force, standing, window_end
 from dicom_node.accreditation.surveys import BY_A_PERSON, LogKind, Survey, coverage
 from dicom_node.accreditation.units import Unit
 from dicom_node.archive.store import LocalArchive
@@ -102,8 +102,22 @@ def choose(
             portions, problem = tuple(chooser.portion(portion) for portion in PORTIONS), ""
         except ObjectDamagedError as error:
             portions, problem = (), str(error)
-        found.append(UnitPackage(unit=unit, name=names[unit.id], release=release, portions=portions, problem=problem))
+        found.append(
+            UnitPackage(
+                unit=unit,
+                name=names[unit.id],
+                release=release,
+                facility=_facility(rules, unit, release.released_on),
+                portions=portions,
+                problem=problem,
+            )
+        )
     return found
+
+
+def _facility(rules: Rules, unit: Unit, day: date) -> str:
+    enrolment = unit.enrolment_on(day)
+    return "enrolled at no facility" if enrolment is None else rules.registry.facilities[enrolment.facility].name
 
 
 _Asked = Mapping[tuple[str, Portion], ExamRecord]
@@ -153,13 +167,12 @@ class _Chooser:
         if asked is not None and asked.id not in {each.id for each in inside}:
             raise OperatorError(
                 f"exam {asked.id} of {asked.day} cannot be submitted with {self.release.id}: the {portion} window of "
-                f"{self.unit.id} is {bare.standing.window_first} to {bare.standing.window_last}"
+                f"{self.unit.id} is {bare.first_day} to {bare.last_day}"
             )
         if asked is not None:
             inside = [asked]
         if not inside:
-            first, last = bare.standing.window_first, bare.standing.window_last
-            words = f"no {portion} exam that counts lies inside {first} to {last}"
+            words = f"no {portion} exam that counts lies inside {bare.first_day} to {bare.last_day}"
             return replace(bare, items=tuple(nothing_inside(portion, words)))
         return self._clinical(bare, inside) if portion is Portion.CLINICAL else self._phantom(bare, inside)
 
@@ -181,6 +194,8 @@ class _Chooser:
         return PortionPackage(
             portion=portion,
             folder=folder_name(self.name, portion),
+            first_day=policy.windows(portion).first_day(day),
+            last_day=window_end(self.release.release, policy.windows(portion)),
             standing=at,
             sentences=(
                 rule_sentence(policy, portion),
@@ -190,8 +205,12 @@ class _Chooser:
         )
 
     def _admits(self, portion: Portion, day: date | None) -> bool:
+        """Tell whether the release admits a day, which lies in the enrolment that the release is for."""
         release, windows = self.release, self.rules.policy.windows(portion)
-        return day is not None and day <= self.today and windows.admits(day, release.released_on, release.due_on)
+        if day is None or day > self.today or not windows.admits(day, release.released_on, release.due_on):
+            return False
+        enrolment = self.unit.enrolment_on(release.released_on)
+        return enrolment is None or enrolment.covers(day)
 
     def _clinical(self, bare: PortionPackage, inside: Sequence[ExamRecord]) -> PortionPackage:
         cases = cases_of(self.archive, self.index, inside)

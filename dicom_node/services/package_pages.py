@@ -58,7 +58,7 @@ def checklist_text(unit: UnitPackage, made: Made) -> str:
     release = unit.release
     due = f", due on {unit.due}" if unit.due else ""
     lines = [
-        f"Checklist: {one_line(unit.unit.label)} ({unit.unit.id}), {one_line(made.facility)}",
+        f"Checklist: {one_line(unit.unit.label)} ({unit.unit.id}), {one_line(unit.facility)}",
         f"Testing package {release.id}, {_released(unit)} {release.released_on}{due}",
         f"Made {_local(made)} by {one_line(made.by)}, dicom-node {made.version}, policy {made.policy.id}",
         "",

@@ -46,6 +46,10 @@ class PortionPackage:
 
     portion: Portion
     folder: str
+    first_day: date
+    """First day, included, that the release admits."""
+    last_day: date
+    """Last day, included, that it admits."""
     standing: Standing
     sentences: tuple[str, ...]
     """The rule with its source, the window and the state, in words."""
@@ -73,8 +77,8 @@ class PortionPackage:
             "portion": self.portion,
             "folder": self.folder if self.images else None,
             "state": self.standing.state,
-            "first_day": self.standing.window_first,
-            "last_day": self.standing.window_last,
+            "first_day": self.first_day,
+            "last_day": self.last_day,
             "subject": self.subject or None,
             "day": self.day,
             "day_source": self.day_source,
@@ -95,6 +99,8 @@ class UnitPackage:
     name: str
     """How the names of its folders and lists begin."""
     release: ReleaseVersion
+    facility: str
+    """In words: where the unit is enrolled on the release date."""
     portions: tuple[PortionPackage, ...] = ()
     problem: str = ""
     """Why it has no folders, in words; "" when all is well."""
@@ -115,6 +121,7 @@ class UnitPackage:
         return {
             "unit": self.unit.id,
             "label": self.unit.label,
+            "facility": self.facility,
             "release": {
                 "id": release.id,
                 "version": release.version,

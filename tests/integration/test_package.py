@@ -206,6 +206,19 @@ class TestBuild:
         ]
         assert record.ReferencedSOPInstanceUIDInFile == report.SOPInstanceUID
 
+    def test_only_exams_of_the_enrolment_that_the_release_is_for(
+        self, site: Path, filled: dict[str, list[Dataset]], commands: Commands, tmp_path: Path
+    ) -> None:
+        site.write_text(site.read_text() + ENROLLED)
+        out, exam = tmp_path / "package", exam_of(filled["case"][0])
+        of_id = record_release(commands)
+        called = commands("package", "build", "--release", of_id, "--out", str(out), "--exam", exam)
+        assert (called.code, f"exam {exam} of 2026-09-14 cannot be submitted with {of_id}" in called.err) == (1, True)
+        build(commands, of_id, out)
+        (unit,) = manifest(out)["units"]
+        assert (unit["facility"], unit["portions"][0]["subject"]) == ("Synthetic Annex", None)
+        assert unit["portions"][1]["day"] == "2026-10-05"
+
     def test_of_a_cycle_all_units_or_one(
         self, site: Path, filled: dict[str, list[Dataset]], commands: Commands, tmp_path: Path
     ) -> None:
@@ -297,6 +310,15 @@ class TestBuild:
         assert [each for each in names_in(tmp_path) if each.startswith((".p", "p"))] == []
 
 
+ENROLLED = """
+[facilities.annex]
+name = "Synthetic Annex"
+[[units.prone1.enrolled]]
+to = 2026-09-30
+[[units.prone1.enrolled]]
+facility = "annex"
+from = 2026-10-01
+"""
 OVERRIDE = """
 [[accreditation.overrides]]
 policy = "acr-sbb-2023-03-03"
