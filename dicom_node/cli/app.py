@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cycles": ("cycles:cycles", "keep the accreditation cycles, and renew all units at once"),
     "surveys": ("surveys:surveys", "record physicist surveys, and confirm reports of them"),
     "logs": ("surveys:logs", "record the technologist's quality control logs"),
+    "package": ("package:package", "put together what is submitted, and check it"),
     "policies": ("policies:policies", "see the rules there are, compare them, accept a changed one"),
     "alerts": ("alerts:alerts", "see what fires and who was told; acknowledge, silence, test"),
     "commitments": ("commitments:commitments", "see who asked for storage commitment, and what became of it"),

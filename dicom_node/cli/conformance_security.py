@@ -13,6 +13,7 @@ EVENTS = (
     audit_message.BEGIN_TRANSFERRING,
     audit_message.INSTANCES_ACCESSED,
     audit_message.INSTANCES_TRANSFERRED,
+    audit_message.EXPORT,
     audit_message.IMPORT,
     audit_message.QUERY,
     audit_message.SECURITY_ALERT,

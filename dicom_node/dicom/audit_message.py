@@ -27,6 +27,7 @@ AUDIT_LOG_USED = Code("110101", "Audit Log Used")
 BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
 INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+EXPORT = Code("110106", "Export")
 IMPORT = Code("110107", "Import")
 QUERY = Code("110112", "Query")
 SECURITY_ALERT = Code("110113", "Security Alert")
@@ -40,7 +41,8 @@ RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
 
 APPLICATION, LAUNCHER = Code("110150", "Application"), Code("110151", "Application Launcher")
 DESTINATION, SOURCE = Code("110152", "Destination Role ID"), Code("110153", "Source Role ID")
-SOURCE_MEDIA, URI_MEDIA = Code("110155", "Source Media"), Code("110037", "URI")
+SOURCE_MEDIA, DESTINATION_MEDIA = Code("110155", "Source Media"), Code("110154", "Destination Media")
+URI_MEDIA = Code("110037", "URI")
 
 STUDY_UID, SOP_CLASS_UID = Code("110180", "Study Instance UID"), Code("110181", "SOP Class UID")
 NODE_ID, URI = Code("110182", "Node ID"), Code("12", "URI", "RFC-3881")
@@ -370,6 +372,18 @@ def _imported(details: _Details, source: AuditSource) -> list[AuditMessage]:
     ]
 
 
+def _package_built(details: _Details, source: AuditSource) -> list[AuditMessage]:
+    files = Participant(user_id="files", role=DESTINATION_MEDIA, media=URI_MEDIA)
+    return [
+        AuditMessage(
+            event=EXPORT,
+            action="R",
+            participants=[_person(details, SOURCE), _node(source, SOURCE), files],
+            things=[_study(uid, classes) for uid, classes in details["studies"].items()],
+        )
+    ]
+
+
 def _decided(details: _Details, source: AuditSource) -> list[AuditMessage]:
     return [
         AuditMessage(
@@ -412,6 +426,7 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "retrieve.ended": _retrieve(INSTANCES_TRANSFERRED, "R"),
     "commitment.reported": _committed,
     "files.imported": _imported,
+    "package.built": _package_built,
     "exam.decided": _decided,
     "content.decided": _decided,
     "release.recorded": _used("release.recorded"),

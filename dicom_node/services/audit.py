@@ -151,6 +151,30 @@ def trail_exported(trail: Trail, *, by: str, lines: int) -> None:
     note(trail, "audit.exported", by=by, lines=lines)
 
 
+def package_built(
+    trail: Trail,
+    *,
+    by: str,
+    release_ids: Sequence[str],
+    unit_ids: Sequence[str],
+    studies: Mapping[str, Mapping[str, int]],
+    seal: str,
+) -> None:
+    """Record that originals leave the node as an evidence package: how many of each SOP class, by study.
+
+    ``seal`` is the SHA-256 of its list of sums.
+    """
+    note(
+        trail,
+        "package.built",
+        by=by,
+        releases=list(release_ids),
+        units=list(unit_ids),
+        studies={uid: dict(classes) for uid, classes in studies.items()},
+        seal=seal,
+    )
+
+
 class ImportAudit:
     """What one import took in, study by study; ``end`` writes what is left."""
 

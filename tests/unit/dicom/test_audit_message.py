@@ -101,6 +101,11 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[str, str, str, str, list[str],
         [("110107", "", "C", "0", ["110152", "110152", "110155"], [("110180", STUDY)])],
     ),
     (
+        "package.built",
+        {**BY, "releases": ["r1"], "units": ["prone1"], "studies": {STUDY: {MG: 2}}, "seal": "ab"},
+        [("110106", "", "R", "0", ["110153", "110153", "110154"], [("110180", STUDY)])],
+    ),
+    (
         "exam.decided",
         {**BY, "kind": "exclude", "study_uid": STUDY, "unit": "prone1", "value": ""},
         [("110103", "", "U", "0", ["", ""], [("110180", STUDY)])],
