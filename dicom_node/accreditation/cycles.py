@@ -12,9 +12,9 @@ from enum import StrEnum
 from dicom_node.accreditation.months import add_months
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.standing import Release, ReleaseState, release_in_force
-from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.units import OWN_FACILITY, Unit
 
-HOME = "main"
+HOME = OWN_FACILITY
 """The facility of the node itself."""
 
 
@@ -116,9 +116,10 @@ def joining(expires_on: date | None, on: date, terms: Terms) -> Joining:
     return Joining.ADDENDUM if on < add_months(expires_on, -terms.addendum_months) else Joining.EARLY_RENEWAL
 
 
-def facility_of(unit: Unit, day: date) -> str:  # noqa: ARG001 - every unit is of the node's own facility
-    """Return the facility that a unit is enrolled at on a day."""
-    return HOME
+def facility_of(unit: Unit, day: date) -> str:
+    """Return the facility that a unit is enrolled at on a day, "" for none."""
+    enrolment = unit.enrolment_on(day)
+    return "" if enrolment is None else enrolment.facility
 
 
 def units_of(facility: str, units: Iterable[Unit], day: date) -> list[str]:

@@ -9,7 +9,7 @@ from dicom_node.accreditation.months import counts_until
 from dicom_node.accreditation.policies import Override, Policy, Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import Release, ReleaseState, Standing, State, due_day
-from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
 
@@ -75,12 +75,13 @@ def explain(
     question is whether they would count for a package released that day; its due date is not known then.
     """
     portion, windows = standing.portion, policy.windows(standing.portion)
-    window = _asked_window(standing, windows, today, release)
+    window = _asked_window(unit, standing, windows, today, release)
     verdicts = _verdicts(exams, portion, window, today)
     sentences = [rule_sentence(policy, portion)]
     if policy.note:
         sentences.append(f"Note: {policy.note}")
     sentences += (override_sentence(each, portion) for each in policy.overrides)
+    sentences += enrolment_sentences(unit, today)
     sentences += standing_sentences(standing, unit, policy, today)
     if release is not None:
         sentences.append(_asked_sentence(portion, window, release, verdicts))
@@ -127,6 +128,26 @@ def arithmetic_sentence(windows: Windows, exam_day: date, cutoff: date) -> str:
     )
 
 
+def enrolment_sentences(unit: Unit, today: date) -> list[str]:
+    """Say since when the unit is enrolled where, when the configuration tells of that."""
+    enrolment = unit.enrolment_on(today)
+    if enrolment is None or enrolment.first_day is None or not unit.applying:
+        return []
+    since = f"{unit.label} is enrolled at facility {enrolment.facility} from {enrolment.first_day}"
+    why = "a unit that moved to another site is a new one"
+    return [f"{since}: exams, surveys and packages of an earlier day do not count there, for {why}."]
+
+
+def _nowhere_sentence(unit: Unit, today: date) -> str:
+    """Say that the unit is enrolled nowhere, and when it was or will be."""
+    before = [each for each in unit.enrolments if each.last_day is not None and each.last_day < today]
+    after = [each for each in unit.enrolments if each.first_day is not None and today < each.first_day]
+    ended = f" The enrolment at facility {before[-1].facility} ended with {before[-1].last_day}." if before else ""
+    begins = f" The one at facility {after[0].facility} begins on {after[0].first_day}." if after else ""
+    begins = begins or (f" It is in service from {unit.installed_on}." if not unit.enrolments else "")
+    return f"{unit.label} is enrolled at no facility on {today}: nothing is due.{ended}{begins}"
+
+
 def due_sentence(release: Release, terms: Terms) -> str:
     """Say when a package is due, and where that day comes from."""
     day = due_day(release, terms)
@@ -139,6 +160,8 @@ def standing_sentences(standing: Standing, unit: Unit, policy: Policy, today: da
     """Say what ages and what is counted down, with the arithmetic, and end with the state in words."""
     if standing.state is State.RETIRED:
         return [f"{unit.label} was retired after {unit.retired_on}: nothing is due."]
+    if standing.state is State.NOT_REQUIRED and unit.applying:
+        return [_nowhere_sentence(unit, today)]
     if standing.state is State.NOT_REQUIRED:
         return [f"{unit.label} is not applying for accreditation: nothing is due."]
     if standing.release is None or standing.release.state is ReleaseState.PLANNED:
@@ -233,6 +256,8 @@ class _Window:
     due: date | None
     windows: Windows
     words: str
+    enrolment: Enrolment | None
+    """The enrolment of the unit on the release date."""
 
     @property
     def first(self) -> date:
@@ -243,14 +268,16 @@ class _Window:
         return self.due or self.windows.last_day(self.release)
 
 
-def _asked_window(standing: Standing, windows: Windows, today: date, asked: date | None) -> _Window:
-    release = standing.release
+def _asked_window(unit: Unit, standing: Standing, windows: Windows, today: date, asked: date | None) -> _Window:
+    release, due, words = today, None, "a package released today"
     if asked is not None:
-        return _Window(release=asked, due=None, windows=windows, words=f"a package released on {asked}")
-    if release is not None and release.state is not ReleaseState.PLANNED:
-        words = f"the package released on {release.released_on}"
-        return _Window(release=release.released_on, due=release.due_on, windows=windows, words=words)
-    return _Window(release=today, due=None, windows=windows, words="a package released today")
+        release, words = asked, f"a package released on {asked}"
+    elif standing.release is not None and standing.release.state is not ReleaseState.PLANNED:
+        release, due = standing.release.released_on, standing.release.due_on
+        words = f"the package released on {release}"
+    # A unit that lists no enrolments is in the only one there is, also for a question about a day out of its service.
+    enrolment = unit.enrolment_on(release) if unit.enrolments else Enrolment()
+    return _Window(release=release, due=due, windows=windows, words=words, enrolment=enrolment)
 
 
 def _verdicts(exams: Iterable[ExamOnFile], portion: Portion, window: _Window, today: date) -> tuple[Verdict, ...]:
@@ -276,11 +303,25 @@ def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> 
         return False, "the day it was performed is not known"
     if exam.day > today:
         return False, f"it is dated after {today}"
+    if window.enrolment is None:
+        return False, f"the unit is enrolled at no facility on {window.release}"
+    if not window.enrolment.covers(exam.day):
+        return False, not_of_enrolment(exam.day, window.enrolment)
     if exam.day < window.first:
         return False, f"{exam.day} is before {window.first}, the first day that {window.words} admits"
     if exam.day > window.last:
         return False, f"{exam.day} is after {window.last}, the last day that {window.words} admits"
     return True, f"{exam.day} is within {window.first} to {window.last}, the days that {window.words} admits"
+
+
+def not_of_enrolment(day: date, enrolment: Enrolment) -> str:
+    """Say why an exam of a day outside an enrolment does not count for it."""
+    if enrolment.first_day is not None and day < enrolment.first_day:
+        when = f"was made before the unit's enrolment at facility {enrolment.facility}, which begins on"
+        return f"it {when} {enrolment.first_day}: a unit that moved to another site is a new one"
+    return (
+        f"it was made after the unit's enrolment at facility {enrolment.facility}, which ended on {enrolment.last_day}"
+    )
 
 
 def _asked_sentence(portion: Portion, window: _Window, release: date, verdicts: Iterable[Verdict]) -> str:

@@ -29,6 +29,7 @@ from dicom_node.accreditation.standing import (
     due_day,
     window_end,
 )
+from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
 CALENDAR_MONTHS = 14
@@ -107,6 +108,10 @@ class PortionPlan:
     needed_by: date | None
     needed_from: date | None
     """With ``need`` for a planned release: first day of an exam that is sure to count for it, today or later."""
+    enrolment: Enrolment | None
+    """The enrolment of the unit on the day of a planned release, else today."""
+    left_out: date | None
+    """Day of the newest exam on file that does not count because it was made outside of that enrolment."""
 
     @property
     def is_ageing(self) -> bool:
@@ -142,7 +147,13 @@ def first_safe_day(release: date, windows: Windows) -> date:
 
 
 def plan_portion(
-    standing: Standing, exams: Iterable[CountingExam], policy: Policy, *, today: date, asked: date | None = None
+    unit: Unit,
+    standing: Standing,
+    exams: Iterable[CountingExam],
+    policy: Policy,
+    *,
+    today: date,
+    asked: date | None = None,
 ) -> PortionPlan:
     """Plan for a portion whose ``standing`` was computed for ``today`` under ``policy``.
 
@@ -157,17 +168,22 @@ def plan_portion(
     release, serving = standing.release, standing.state not in _OUT_OF_SERVICE
     if serving and asked is not None and (release is None or release.state in (ReleaseState.PLANNED, *_OVER)):
         release = Release(released_on=asked, due_on=None, state=ReleaseState.PLANNED)
+    planned = release is not None and release.state is ReleaseState.PLANNED
+    enrolment = unit.enrolment_on(release.released_on if release is not None and planned else today)
+    serving = serving and enrolment is not None
     on_file = {exam.exam_id: exam for exam in exams if exam.day <= today}
     if standing.newest is not None:
         on_file[standing.newest.exam_id] = standing.newest
     newest_first = sorted(on_file.values(), key=lambda exam: (exam.day, exam.exam_id), reverse=True)
+    outside = [exam for exam in newest_first if enrolment is not None and not enrolment.covers(exam.day)]
+    newest_first = [exam for exam in newest_first if exam not in outside]
     target = release or Release(released_on=today, due_on=None, state=ReleaseState.PLANNED)
     counting = [e for e in newest_first if serving and windows.admits(e.day, target.released_on, target.due_on)]
     ahead = tuple(_ahead(exam, target.released_on, windows) for exam in counting)
     newest = newest_first[0] if newest_first else None
     ageing = serving and (release is None or release.state is ReleaseState.PLANNED)
     until = windows.counts_until(newest.day, today) if ageing and newest is not None else None
-    need, by = _need(standing, release, ahead, until, today)
+    need, by = _need(standing, release, ahead, until, today) if serving else (Need.NOTHING_DUE, None)
     return PortionPlan(
         unit=standing.unit,
         portion=standing.portion,
@@ -182,8 +198,10 @@ def plan_portion(
         last_release=None if until is None or newest is None else windows.last_release(newest.day, today),
         need=need,
         needed_by=by,
+        enrolment=enrolment,
+        left_out=outside[0].day if outside else None,
         needed_from=(
-            max(today, first_safe_day(release.released_on, windows))
+            max(today, first_safe_day(release.released_on, windows), _first_enrolled(enrolment))
             if release is not None and ageing and need in (Need.BY, Need.NOW)
             else None
         ),
@@ -193,9 +211,7 @@ def plan_portion(
 def _need(
     standing: Standing, release: Release | None, counting: Sequence[ExamAhead], until: date | None, today: date
 ) -> tuple[Need, date | None]:
-    """Tell whether a new exam is needed, and by when."""
-    if standing.state in _OUT_OF_SERVICE:
-        return Need.NOTHING_DUE, None
+    """Tell whether a new exam is needed of a unit in service, and by when."""
     if release is None:
         by = until
         if by is None:
@@ -212,6 +228,10 @@ def _need(
     else:
         return Need.NOTHING_DUE, None
     return Need.BY if today <= by else Need.NOW, by
+
+
+def _first_enrolled(enrolment: Enrolment | None) -> date:
+    return date.min if enrolment is None or enrolment.first_day is None else enrolment.first_day
 
 
 def _ahead(exam: CountingExam, release: date, windows: Windows) -> ExamAhead:

@@ -8,6 +8,8 @@ What ages depends on the testing package (the *release*):
   the package's due date: the printed one, else the policy's days of testing after the release.
 - submitted, passed, deficient, closed: nothing ages and nothing is counted down. The state is ``secured`` when an exam
   lies inside the window, else ``ok``: what was submitted may never have passed through this node.
+
+Exams and packages bear on the enrolment in whose days they fall: a unit that moved to another site begins anew there.
 """
 
 from collections.abc import Iterable
@@ -17,7 +19,7 @@ from enum import StrEnum
 
 from dicom_node.accreditation.policies import Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
 
@@ -38,7 +40,7 @@ class State(StrEnum):
     """No exam lies inside the window of the recorded package."""
     RETIRED = "retired"
     NOT_REQUIRED = "not required"
-    """The unit is not applying for accreditation."""
+    """The unit is not applying for accreditation, or is enrolled nowhere on that day."""
 
 
 SEVERITY = (
@@ -133,8 +135,11 @@ def standing(
     """
     windows = policy.windows(portion)
     past = sorted((exam for exam in exams if exam.day <= today), key=lambda exam: (exam.day, exam.exam_id))
+    enrolment = unit.enrolment_on(today)
+    if enrolment is not None:
+        past = [exam for exam in past if enrolment.covers(exam.day)]
     newest = past[-1] if past else None
-    release = release_in_force(releases)
+    release = release_in_force(bearing_on(enrolment, releases))
     is_out = release is not None and release.state is ReleaseState.RECORDED
     still = Standing(
         unit=unit.id,
@@ -153,7 +158,7 @@ def standing(
     )
     if unit.retired_on is not None and unit.retired_on < today:
         return replace(still, state=State.RETIRED)
-    if not unit.applying:
+    if not unit.applying or enrolment is None:
         return replace(still, state=State.NOT_REQUIRED)
     if release is not None and release.state is not ReleaseState.PLANNED:
         inside = [e for e in past if windows.admits(e.day, release.released_on, release.due_on)]
@@ -179,8 +184,16 @@ def standing(
     )
 
 
+def bearing_on(enrolment: Enrolment | None, releases: Iterable[Release]) -> list[Release]:
+    """Return the packages that belong to an enrolment, released while it lasts; without one all of them."""
+    return [each for each in releases if enrolment is None or enrolment.covers(each.released_on)]
+
+
 def deciding_days(releases: Iterable[Release], windows: Windows, today: date) -> set[date]:
-    """Return the days of which a standing depends on the newest exam up to each, and on no other exam."""
+    """Return the days of which a standing depends on the newest exam up to each, and on no other exam.
+
+    ``releases`` are those that bear on the enrolment in force, in whose days those exams lie.
+    """
     release = release_in_force(releases)
     return {today} if release is None else {today, min(today, window_end(release, windows))}
 

@@ -35,6 +35,35 @@ class Identity:
     device_uid: str = ""
 
 
+OWN_FACILITY = "main"
+"""Id of the facility the node belongs to, whose units these are unless an enrolment says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facility:
+    """A facility that units are enrolled at."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """The days, both included, on which a unit is enrolled in the accreditation of a facility; None is open.
+
+    A unit that moved to another site is a new one to the programme: what was made and released in an earlier enrolment
+    bears on that one alone.
+    """
+
+    facility: str = OWN_FACILITY
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def covers(self, day: date) -> bool:
+        """Tell whether the unit is enrolled on ``day`` by it."""
+        return (self.first_day is None or self.first_day <= day) and (self.last_day is None or day <= self.last_day)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """A biopsy unit: the machine that is accredited."""
@@ -49,10 +78,19 @@ class Unit:
     """First day in service; an exam dated before it is taken as undated."""
     retired_on: date | None = None
     """Last day in service."""
+    enrolments: tuple[Enrolment, ...] = ()
+    """In order of their days, which they do not share; none: at the node's own facility while it is in service."""
     phantom_patient_ids: tuple[str, ...] = ()
     """Shell patterns (``*``, ``?``, case-insensitive) on the whole Patient ID."""
     phantom_words: tuple[str, ...] = ()
     """Whole tokens, case-insensitive."""
+
+    def enrolment_on(self, day: date) -> Enrolment | None:
+        """Return the enrolment in force on ``day``, whether the unit is applying or not; None: it is in none."""
+        if self.enrolments:
+            return next((each for each in self.enrolments if each.covers(day)), None)
+        begun = self.installed_on is None or self.installed_on <= day
+        return Enrolment() if begun and (self.retired_on is None or day <= self.retired_on) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +124,10 @@ class Attachment:
     assignments: tuple[Assignment, ...]
     identities: tuple[Identity, ...] = ()
     attribute_maps: tuple[AttributeMap, ...] = ()
+
+    def units_on(self, day: date) -> tuple[str, ...]:
+        """Return the ids of the units it is assigned to on ``day``, in the order of its assignments."""
+        return tuple(dict.fromkeys(each.unit for each in self.assignments if each.covers(day)))
 
 
 class SenderRole(StrEnum):
@@ -147,6 +189,8 @@ class Registry:
     """The units, attachments, senders and rules of one configuration. It equals itself alone."""
 
     units: Mapping[str, Unit] = field(default_factory=dict)
+    facilities: Mapping[str, Facility] = field(default_factory=dict)
+    """Those that units may be enrolled at, the node's own first."""
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()

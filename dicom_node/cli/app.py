@@ -36,6 +36,8 @@ INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("serve:serve", "run the node"),
     "status": ("status:status", "tell where every unit stands and what needs somebody"),
+    "units": ("units:units", "list the units, see all there is of one, retire one"),
+    "attachments": ("attachments:attachments", "list the attachments and what was done with them on which unit"),
     "exams": ("exams:exams", "list exams, see why one counts or not, decide about it"),
     "unattributed": ("unattributed:unattributed", "list exams that nobody could place, and place them"),
     "eligibility": ("eligibility:eligibility", "see the arithmetic behind a unit's standing"),

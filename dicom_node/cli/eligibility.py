@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dicom_node.accreditation.explain import Explanation
+from dicom_node.accreditation.explain import Explanation, not_of_enrolment
 from dicom_node.accreditation.plan import CALENDAR_MONTHS, Event, EventKind, Need, PortionPlan, calendar_end
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import PORTIONS, Portion
@@ -185,6 +185,8 @@ def _write_plan(plans: Iterable[UnitPlan], events: Iterable[Event], policy: Poli
             "rely on those days.",
             width=_WIDTH,
         )
+    for each, portion in rows:
+        _write_left_out(each, portion)
     for each in several:
         _write_past_plan(each, day)
     click.echo(f"\nThe next {CALENDAR_MONTHS} months, to {calendar_end(day)}:")
@@ -192,6 +194,16 @@ def _write_plan(plans: Iterable[UnitPlan], events: Iterable[Event], policy: Poli
         click.echo(month if of_month else f"{month}  -")
         for event in of_month:
             _write_event(event)
+
+
+def _write_left_out(each: UnitPlan, portion: PortionPlan) -> None:
+    """Say that an exam does not count because the unit was enrolled elsewhere, where no newer one counts instead."""
+    day, enrolment = portion.left_out, portion.enrolment
+    if day is not None and enrolment is not None and (portion.newest is None or portion.newest < day):
+        words = not_of_enrolment(day, enrolment)
+        write_sentence(
+            f"! {each.unit}: the {portion.portion.evidence} of {day} does not count: {words}.", width=_WIDTH, rest="  "
+        )
 
 
 def _write_past_plan(each: UnitPlan, day: date) -> None:
@@ -243,6 +255,8 @@ def _need(portion: PortionPlan) -> Cell:
 def _why_nothing(portion: PortionPlan) -> str:
     if portion.state is State.RETIRED:
         return "retired"
+    if portion.enrolment is None:
+        return "not enrolled"
     if portion.state is State.NOT_REQUIRED or portion.release_state is None:
         return "not applying"
     return portion.release_state.value

@@ -91,7 +91,12 @@ def plan_units(
             standings = situations[unit_id].standings
             portions = tuple(
                 plan_portion(
-                    each, _counting(conn, each, rules.policy, today, release), rules.policy, today=today, asked=release
+                    rules.registry.units[unit_id],
+                    each,
+                    _counting(conn, each, rules.policy, today, release),
+                    rules.policy,
+                    today=today,
+                    asked=release,
                 )
                 for each in standings
             )

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
-from dicom_node.accreditation.standing import CountingExam, Release, deciding_days
-from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.standing import CountingExam, Release, bearing_on, deciding_days
+from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.index import exams, findings
 from dicom_node.index.findings import Exams
 from dicom_node.services.cycles import packages_by_unit
@@ -27,7 +27,7 @@ class UnitFacts:
     exams: Mapping[Portion, tuple[CountingExam, ...]]
     """Of the exams that count those that a standing depends on, and the surveys."""
     packages: tuple[Release, ...]
-    """The testing packages that bear on its standing."""
+    """The testing packages that bear on its standing: those of the enrolment in force."""
     undated: tuple[Exams, tuple[str, ...]] | None
     """Exams that would count had they a day, and what is wrong with their dates."""
     biopsies: tuple[Exams, tuple[str, ...]] | None
@@ -48,7 +48,11 @@ def read_facts(conn: Connection, units: Iterable[Unit], policy: Policy, today: d
 def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
     since = first_day(today, policy.longest)
     unit_ids = [unit.id for unit in units]
-    packages = packages_by_unit(conn, units, today)
+    enrolled = {unit.id: unit.enrolment_on(today) for unit in units}
+    packages = {
+        unit_id: tuple(bearing_on(enrolled[unit_id], several))
+        for unit_id, several in packages_by_unit(conn, units, today).items()
+    }
     undated = findings.undated_exams(conn, unit_ids)
     biopsies = findings.biopsies_on(conn, [unit.id for unit in units if not unit.applying], since)
     waiting = findings.waiting_for(conn, unit_ids, since)
@@ -60,7 +64,11 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
         unit_id: UnitFacts(
             exams={
                 portion: _newest(
-                    conn, unit_id, portion, deciding_days(packages[unit_id], policy.windows(portion), today)
+                    conn,
+                    unit_id,
+                    portion,
+                    deciding_days(packages[unit_id], policy.windows(portion), today),
+                    enrolled[unit_id],
                 )
                 for portion in COUNTING_PORTIONS
             }
@@ -74,6 +82,9 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
     }
 
 
-def _newest(conn: Connection, unit_id: str, portion: Portion, days: set[date]) -> tuple[CountingExam, ...]:
-    found = (exams.newest_counting(conn, unit_id, portion, until) for until in sorted(days))
+def _newest(
+    conn: Connection, unit_id: str, portion: Portion, days: set[date], enrolment: Enrolment | None
+) -> tuple[CountingExam, ...]:
+    since = None if enrolment is None else enrolment.first_day
+    found = (exams.newest_counting(conn, unit_id, portion, until, since) for until in sorted(days))
     return tuple(each for each in found if each is not None)

@@ -15,7 +15,6 @@ from dicom_node.accreditation.cycles import (
     CycleState,
     Joining,
     Package,
-    facility_of,
     joining,
     units_of,
 )
@@ -104,7 +103,7 @@ class Cycles:
 
         Raises OperatorError for an unknown facility, one that has an open cycle, or a day that does not fit.
         """
-        known = {HOME, *(facility_of(unit, change.today) for unit in self._units.values())}
+        known = {HOME, *(each.facility for unit in self._units.values() for each in unit.enrolments)}
         if facility not in known:
             raise OperatorError(f"there is no facility {facility!a}; there are {', '.join(sorted(known))}")
         already = next((each for each in self._all() if each.facility == facility and not each.closed), None)

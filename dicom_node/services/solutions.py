@@ -35,7 +35,7 @@ def solution(alert: Alert, standings: Iterable[Standing]) -> dict[str, Any]:
     if now.state is State.RETIRED:
         return {"reason": "the unit is retired"}
     if now.state is State.NOT_REQUIRED:
-        return {"reason": "the unit is not applying for accreditation"}
+        return {"reason": "the unit is not applying for accreditation, or is enrolled at no facility"}
     return _by_exam(alert, now) or _by_release(now) or _by_rule(now)
 
 

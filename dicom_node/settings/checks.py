@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, LATEST, choose_policy, load_policies
 from dicom_node.accreditation.units import Identity
 from dicom_node.dicom.keys import BY_KEYWORD
+from dicom_node.settings.belonging import assignments, enrolments
 from dicom_node.settings.devices import IdentityTable, PeerTable, SenderTable
 from dicom_node.settings.lines import KeyPath
 from dicom_node.settings.model import LimitsTable, NodeTable, OverrideTable
@@ -40,6 +41,8 @@ def cross_check(data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Fin
     shown = list(_identities(data, context))
     return [
         *_references(data),
+        *enrolments(data, context),
+        *assignments(data, context),
         *_repeated_names(data),
         *_policies(data),
         *_overrides(data, context),

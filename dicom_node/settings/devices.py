@@ -1,6 +1,7 @@
 """The tables of the configuration that say who is who: units, attachments, senders, peers and rules."""
 
 from collections.abc import Iterable
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -8,10 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import (
+    OWN_FACILITY,
     Assignment,
     Attachment,
     AttributeMap,
     Condition,
+    Enrolment,
     Identity,
     Rule,
     Sender,
@@ -36,6 +39,7 @@ from dicom_node.settings.values import (
     Whole,
     Word,
     check_regex,
+    check_span,
     read_condition,
 )
 
@@ -186,6 +190,33 @@ class IdentityTable(EntityTable):
         return self
 
 
+class OtherFacilityTable(ConfigTable):
+    """``[facilities.ID]``: a facility beside that of ``[facility]`` at which units are enrolled for some time."""
+
+    name: Text = Field(examples=["St Example Annex"])
+    """Stands in tables and explanations."""
+
+
+class EnrolmentTable(ConfigTable):
+    """``[[units.ID.enrolled]]``: days, both included, on which the unit is in the accreditation of a facility."""
+
+    facility: Id = Field(default=OWN_FACILITY, examples=["annex"])
+    """Id of ``[facilities.ID]``; that of ``[facility]`` is ``main``."""
+    first_day: Day | None = Field(default=None, alias="from")
+    """First day; open when left out."""
+    last_day: Day | None = Field(default=None, alias="to")
+    """Last day; open when left out."""
+
+    @model_validator(mode="after")
+    def _runs_forwards(self) -> Self:
+        check_span(self.first_day, self.last_day)
+        return self
+
+    def enrolment(self) -> Enrolment:
+        """Return the value the rules work with."""
+        return Enrolment(facility=self.facility, first_day=self.first_day, last_day=self.last_day)
+
+
 class UnitTable(ConfigTable):
     """``[units.ID]``: a machine that is accredited."""
 
@@ -199,6 +230,8 @@ class UnitTable(ConfigTable):
     """First day in service; an exam dated before it is taken as undated."""
     retired_on: Day | None = None
     """Last day in service."""
+    enrolled: tuple[EnrolmentTable, ...] = ()
+    """At which facility it is enrolled, and when; at that of ``[facility]`` while it is in service when left out."""
     phantom_patient_ids: tuple[Pattern, ...] = ()
     """Patterns on the whole Patient ID that mark a phantom exam."""
     phantom_words: tuple[Word, ...] = ()
@@ -224,6 +257,9 @@ class UnitTable(ConfigTable):
             applying=self.applying,
             installed_on=self.installed_on,
             retired_on=self.retired_on,
+            enrolments=tuple(
+                sorted((each.enrolment() for each in self.enrolled), key=lambda each: each.first_day or date.min)
+            ),
             phantom_patient_ids=self.phantom_patient_ids,
             phantom_words=self.phantom_words,
         )
@@ -241,8 +277,7 @@ class AssignmentTable(ConfigTable):
 
     @model_validator(mode="after")
     def _runs_forwards(self) -> Self:
-        if self.first_day and self.last_day and self.last_day < self.first_day:
-            raise ValueError(f"to {self.last_day} is before from {self.first_day}; mend one of them")
+        check_span(self.first_day, self.last_day)
         return self
 
 

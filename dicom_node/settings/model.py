@@ -20,7 +20,7 @@ from dicom_node.accreditation.policies import (
     load_policies,
 )
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.units import Registry
+from dicom_node.accreditation.units import OWN_FACILITY, Facility, Registry
 from dicom_node.dimse.access import Caller, Destination
 from dicom_node.dimse.certificates import Profile, TlsFiles
 from dicom_node.settings.audit import AuditTable
@@ -29,6 +29,7 @@ from dicom_node.settings.devices import (
     AttachmentTable,
     ConfigTable,
     IdentityTable,
+    OtherFacilityTable,
     PeerTable,
     RuleTable,
     SenderTable,
@@ -52,6 +53,7 @@ from dicom_node.settings.values import (
     Whole,
     Workers,
     Zone,
+    check_span,
 )
 
 MOST_WORKERS = 4
@@ -267,8 +269,7 @@ class OverrideTable(ConfigTable):
 
     @model_validator(mode="after")
     def _runs_forwards(self) -> Self:
-        if self.last_day < self.first_day:
-            raise ValueError(f"to {self.last_day} is before from {self.first_day}; mend one of them")
+        check_span(self.first_day, self.last_day)
         return self
 
     def override(self, policy: Policy) -> Override:
@@ -318,6 +319,7 @@ class Settings(ConfigTable):
     storage: StorageTable
     database: DatabaseTable = DatabaseTable()
     accreditation: AccreditationTable = AccreditationTable()
+    facilities: dict[Id, OtherFacilityTable] = Field(default_factory=dict)
     units: dict[Id, UnitTable] = Field(default_factory=dict)
     attachments: dict[Id, AttachmentTable] = Field(default_factory=dict)
     senders: dict[Id, SenderTable] = Field(default_factory=dict)
@@ -330,6 +332,10 @@ class Settings(ConfigTable):
     def registry(self) -> Registry:
         """Return the units, attachments, senders and rules as the accreditation rules take them."""
         return Registry(
+            facilities={
+                OWN_FACILITY: Facility(id=OWN_FACILITY, name=self.facility.name),
+                **{name: Facility(id=name, name=table.name) for name, table in self.facilities.items()},
+            },
             units={unit_id: table.unit(unit_id) for unit_id, table in self.units.items()},
             attachments={name: table.attachment(name) for name, table in self.attachments.items()},
             senders={name: table.sender(name) for name, table in self.senders.items()},

@@ -303,6 +303,12 @@ def read_condition(value: object) -> object:
     return value
 
 
+def check_span(first_day: date | None, last_day: date | None) -> None:
+    """Raise ValueError for days, both included, that run backwards; None is open."""
+    if first_day and last_day and last_day < first_day:
+        raise ValueError(f"to {last_day} is before from {first_day}; mend one of them")
+
+
 def check_regex(value: str) -> str:
     """Check that a regular expression is one."""
     try:

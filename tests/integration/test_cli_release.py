@@ -229,7 +229,7 @@ class TestPlan:
         assert (unit["unit"], unit["label"]) == ("prone1", "Prone table, room 2")
         assert list(clinical) == [
             "unit", "portion", "state", "release", "release_state", "window_first", "window_last", "counting", "newest",
-            "counts_until", "last_release", "need", "needed_by", "needed_from",
+            "counts_until", "last_release", "need", "needed_by", "needed_from", "enrolment", "left_out",
         ]  # fmt: skip
         assert [(each["day"], each["ambiguous"]) for each in clinical["counting"]] == [("2026-09-14", False)]
         assert (clinical["need"], clinical["needed_by"], clinical["counts_until"]) == ("no", None, "2027-03-14")

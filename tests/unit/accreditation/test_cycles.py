@@ -21,6 +21,7 @@ from dicom_node.accreditation.cycles import (
 from dicom_node.accreditation.policies import Terms, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, standing
+from dicom_node.accreditation.units import Enrolment
 from tests.unit.accreditation.facility import UPRIGHT_A
 
 PLANNED, RECORDED, SUBMITTED = ReleaseState.PLANNED, ReleaseState.RECORDED, ReleaseState.SUBMITTED
@@ -128,6 +129,14 @@ def test_the_units_of_a_cycle_are_those_applying_and_in_service() -> None:
     assert units_of(HOME, units, TODAY) == [UPRIGHT_A.id, "last day"]
     assert units_of("elsewhere", units, TODAY) == []
     assert facility_of(UPRIGHT_A, TODAY) == HOME
+
+
+def test_a_unit_that_moves_is_of_the_cycle_of_the_facility_it_is_enrolled_at() -> None:
+    moves = Enrolment(facility="annex", first_day=TODAY + timedelta(days=1))
+    moving = replace(UPRIGHT_A, enrolments=(Enrolment(last_day=TODAY - timedelta(days=1)), moves))
+    days = [TODAY + timedelta(days=number) for number in (-1, 0, 1)]
+    assert [facility_of(moving, day) for day in days] == [HOME, "", "annex"]
+    assert [units_of("annex", [moving], day) for day in days] == [[], [], [moving.id]]
 
 
 # The clock.

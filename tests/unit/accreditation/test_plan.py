@@ -74,7 +74,7 @@ def plan(
     exams = [CountingExam(exam_id=f"exam-{each}", day=each) for each in days]
     releases = () if release is None else (release,)
     found = standing(unit, Portion.CLINICAL, exams, releases, policy, today=today, warn_days=60)
-    return plan_portion(found, exams, policy, today=today, asked=asked)
+    return plan_portion(unit, found, exams, policy, today=today, asked=asked)
 
 
 def events(

@@ -174,7 +174,9 @@ class TestSolutions:
 
     def test_a_unit_that_is_out_of_the_game(self) -> None:
         assert self.reason(self.stand(State.RETIRED)) == "the unit is retired"
-        assert self.reason(self.stand(State.NOT_REQUIRED)) == "the unit is not applying for accreditation"
+        assert self.reason(self.stand(State.NOT_REQUIRED)) == (
+            "the unit is not applying for accreditation, or is enrolled at no facility"
+        )
         assert self.reason() == "the unit is no longer in the configuration"
 
     @pytest.mark.parametrize("kind", [kind for kind in AlertKind if kind is not AlertKind.ELIGIBILITY])
