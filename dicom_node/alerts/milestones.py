@@ -32,7 +32,7 @@ def milestone_words(about: About) -> Words:
     assert day is not None
     headline, what, do = _BY_KIND[MilestoneKind(details["milestone"])](about, day)
     return Words(
-        headline=f"{headline} (cycle {details['cycle']})",
+        headline=f"{headline}, cycle {details['cycle']}",
         what=what,
         why=f"{details['rule']} {details['arithmetic']}",
         do=do,

@@ -15,6 +15,7 @@ from dicom_node.index.entries import Entry, EntryKind
 from dicom_node.index.releases import ReleaseVersion
 from dicom_node.services.dispatch import Dispatcher
 from dicom_node.services.found import of_site
+from dicom_node.services.policies import accept_first
 from dicom_node.services.review import review
 from tests.alerting import SITE, FakeChannel, FakeClock, make_rules, make_unit, morning
 from tests.commands import Commands
@@ -103,7 +104,8 @@ def test_from_a_year_before_the_expiry_people_are_told_once_a_rung_and_of_the_en
             texts.update({sent.kind: " ".join(sent.text.split()) for sent in ours})
             channel.sent.clear()
 
-    days(date(2026, 7, 28), date(2027, 4, 20))
+    days(date(2026, 7, 28), date(2026, 10, 2))
+    days(date(2026, 11, 30), date(2027, 4, 15))
     assert {kind for _, kind in told} == {"firing"}  # the end of the notice is told beside the application
     collect = ["2026-08-01", "2026-08-31", "2026-09-16", "2026-09-23", "2026-09-29", "2026-09-30"]
     notice = ["2026-12-01", "2026-12-31", "2027-01-16", "2027-01-23", "2027-01-29", "2027-01-30"]
@@ -157,7 +159,7 @@ def test_status_plan_preview_and_policies_show_them(kept: Path, commands: Comman
     lines = commands.good("status").lines
     (row,) = [line for line in lines if line.startswith("c1")]
     assert "about 2026-07-29 past" in row
-    assert any("Renewal notice expected in 7 days (2026-11-30) (cycle c1)" in line for line in lines)
+    assert any("Renewal notice expected in 7 days (2026-11-30), cycle c1" in line for line in lines)
 
     plan = commands.json("eligibility", "plan")
     events = [event for month in plan["calendar"] for event in month["events"] if event["kind"] == "milestone"]
@@ -177,6 +179,26 @@ def test_status_plan_preview_and_policies_show_them(kept: Path, commands: Comman
     assert shown["term_sources"]["testing_days"] == "ACR, Time Requirements, revised 2019-12-17"
     lines = commands.good("policies", "show", "acr-sbb-2023-03-03").lines
     assert "  testing days: 45 (ACR, Time Requirements, revised 2019-12-17)" in lines
+
+
+def test_changed_numbers_wait_until_somebody_accepts_them(site: Path, commands: Commands) -> None:
+    with opened_site(site) as stores:
+        put_cycle(stores.index)
+        accept_first(stores.site.rules.policy, stores.archive.journal, by="node", now=START)
+    write_site(site.parent, more=OWN)
+
+    def notice() -> str:
+        return str(commands.json("status")["cycles"][0]["milestones"][1]["day"])
+
+    assert (notice(), commands.json("status")["policy_not_accepted"]) == ("2027-01-30", "acr-sbb-2023-03-03")
+    told = "notice months: 8 (ACR, Time Requirements, revised 2019-12-17) -> 9 ([accreditation.milestones]"
+    assert told in commands.good("policies", "diff", "acr-sbb-2023-03-03").out
+    commands.good("policies", "accept", "--yes", "--reason", "the ACR wrote", "--by", "Ann")
+    assert (notice(), commands.json("status")["policy_not_accepted"]) == ("2026-12-30", None)
+    write_site(site.parent)  # the journal has the source, too
+    assert notice() == "2026-12-30"
+    told = "notice months: 9 ([accreditation.milestones] of this site's configuration) -> 8 (ACR"
+    assert told in commands.good("policies", "diff", "acr-sbb-2023-03-03").out
 
 
 def test_status_says_when_the_next_cycle_is_missing(kept: Path, commands: Commands) -> None:

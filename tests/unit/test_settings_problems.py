@@ -419,6 +419,32 @@ def test_no_rule_makes_an_exam_of_the_physicist_report(tmp_path: Path) -> None:
     assert "no such choice" in only_problem(tmp_path, SMALL + UNIT + rule)
 
 
+def test_a_policy_of_the_site_may_have_terms_of_its_own(tmp_path: Path) -> None:
+    text = (
+        SMALL + UNIT + POLICY.format(chosen="ours", name="ours") + "terms = { testing_days = 30, notice_months = 7 }\n"
+    )
+    policy = load(tmp_path, text).settings.policy()
+    assert (policy.terms.testing_days, policy.terms.notice_months, policy.terms.application_days) == (30, 7, 60)
+    assert policy.term_source("testing_days") == "P, Letter, revised 2026-02-01"
+    assert policy.term_source("application_days").startswith("ACR, Time Requirements")
+    settings = load(tmp_path, text + "[accreditation.milestones]\nnotice_months = 9\n").settings
+    assert settings.policy().terms.notice_months == 9
+    assert settings.policy().term_source("notice_months").startswith("[accreditation.milestones]")
+    assert {each.terms.notice_months for each in settings.policies().values()} == {9}
+    assert {each.terms.testing_days for each in settings.policies().values()} == {30, 45}
+
+
+@pytest.mark.parametrize("written", ["notice_months = 0", "application_days = 400", 'testing_days = "45"'])
+def test_terms_out_of_reason_are_told_with_their_line(tmp_path: Path, written: str) -> None:
+    text = SMALL + UNIT + f"[accreditation.milestones]\n{written}\n"
+    assert f": accreditation.milestones.{written.partition(' ')[0]}: " in only_problem(tmp_path, text)
+
+
+def test_a_ladder_of_milestones_falls(tmp_path: Path) -> None:
+    text = SMALL + UNIT + "[accreditation.remind]\nmilestones = [1, 2]\n"
+    assert "accreditation.remind.milestones: not a falling row of days" in only_problem(tmp_path, text)
+
+
 def test_a_site_may_not_take_the_id_of_a_policy_that_ships(tmp_path: Path) -> None:
     text = SMALL + UNIT + POLICY.format(chosen="latest", name="acr-sbb-2026-01-14")
     assert "'acr-sbb-2026-01-14' is taken" in only_problem(tmp_path, text)

@@ -30,7 +30,7 @@ def words(kind: MilestoneKind, days_before: int = 14, **more: Any) -> Words:
 @pytest.mark.parametrize("days_before", [14, 0, -3])
 def test_each_says_what_is_so_why_it_matters_and_what_to_do(kind: MilestoneKind, days_before: int) -> None:
     told = words(kind, days_before)
-    assert told.headline.endswith("(cycle c1)")
+    assert told.headline.endswith(", cycle c1")
     assert str(DAY) in told.headline
     assert told.what.endswith(".")
     assert told.why == "Rule acr: so it is. This is why."
