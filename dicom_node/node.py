@@ -353,6 +353,7 @@ class Node:
             site=site.speaker,
             labels=site.labels,
             recheck=recheck,
+            ahead=site.rules.ahead,
             quiet_hours=site.settings.alerts.quiet_hours,
             clock=self._now,
         )

@@ -72,6 +72,7 @@ class Site:
                 registry=registry,
                 policy=settings.policy(),
                 ladders=settings.ladders(),
+                milestone_ladder=settings.accreditation.remind.milestones,
                 certificates=_certificates(settings),
             ),
             channels=_channels(settings),

@@ -319,4 +319,4 @@ def _age_words(day: date | None, released_on: date) -> str:
         return "undated"
     days = (released_on - day).days
     count = "1 day" if abs(days) == 1 else f"{abs(days)} days"
-    return f"{count} {'old at' if days >= 0 else 'after'} the release on {released_on}"
+    return f"{count} {'old at' if days >= 0 else 'after'} the release"

@@ -24,6 +24,8 @@ class ExamOnFile:
     """Attribute the day came from."""
     flags: tuple[str, ...] = ()
     excluded: bool = False
+    rejected: bool = False
+    """A person said that it cannot be submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +295,8 @@ def _verdicts(exams: Iterable[ExamOnFile], portion: Portion, window: _Window, to
 def _judge(exam: ExamOnFile, portion: Portion, window: _Window, today: date) -> tuple[bool, str]:
     if exam.excluded:
         return False, f"a person {'withdrew' if portion is Portion.PHYSICIST else 'excluded'} it"
+    if exam.rejected:
+        return False, "a person rejected it: it cannot be submitted"
     if exam.portion is Portion.UNCLEAR:
         return False, "nobody can tell from its headers what it is; a person may classify it"
     if exam.portion is Portion.NEITHER:

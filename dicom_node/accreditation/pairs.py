@@ -66,6 +66,8 @@ class CaseImage:
     side: Side | None = None
     side_source: str = ""
     """The attribute that told the side."""
+    exposure: str = ""
+    """What tells one exposure from another: an image is sent for processing and for presentation. "" tells nothing."""
     tomosynthesis: bool = False
     """Of a biopsy that tomosynthesis guided."""
     frames: int = 1
@@ -154,7 +156,8 @@ def _doubt(images: Sequence[CaseImage]) -> str:
     unknown = [each for each in images if each.side is None]
     if any(each.frames > 1 for each in unknown):
         return "an image of several frames, whose angles are not told"
-    if unknown and len(images) > 1:
+    one_exposure = len({each.exposure for each in images}) == 1 and images[0].exposure
+    if unknown and len(images) > 1 and not one_exposure:
         return f"{images_words(len(unknown))} whose angle is not told"
     return ""
 

@@ -64,6 +64,8 @@ class EventKind(StrEnum):
     """From this day to ``until`` the answer hangs on how months are counted."""
     STOPS = "stops"
     """First release date that admits no exam on file."""
+    MILESTONE = "milestone"
+    """A day of the accreditation cycle (``milestones``), of no single unit."""
     PLANNED_RELEASE = "planned_release"
     DUE = "due"
     """Due date of the package that is out, printed in it or computed; of a planned one when it is known already."""
@@ -124,6 +126,7 @@ class Event:
     day: date
     until: date | None = None
     unit: str
+    """"" for what concerns all units."""
     portion: Portion | None = None
     """None when it concerns the unit as a whole."""
     kind: EventKind

@@ -6,7 +6,7 @@ about a date names the policy it was computed under.
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.resources import files
 
@@ -49,8 +49,7 @@ class Override:
 class Terms:
     """The numbers of the programme beside the windows. Months are calendar months, clamped as windows are.
 
-    The articles: *Quality Control: Stereotactic Breast Biopsy* (12-6-22) for surveys; *Preparing and Submitting Images:
-    Stereotactic Breast Biopsy* (08-24-2023) for logs; the testing and renewal articles for the rest.
+    ``TERM_ARTICLES`` tells where each stands.
     """
 
     testing_days: int = 45
@@ -67,6 +66,22 @@ class Terms:
     """Span of the daily and weekly quality control logs that are submitted."""
     other_log_months: int = 12
     """Span of the other quality control logs that are submitted."""
+
+
+_TIMES = "Time Requirements, revised 2019-12-17"
+_UNITS = "Adding a New, Replacement, or Loaner Unit or Withdrawing a Unit, revised 2019-12-12"
+_SUBMITTING = "Preparing and Submitting Your Accreditation Materials: Stereotactic Breast Biopsy, revised 2023-08-24"
+
+TERM_ARTICLES: Mapping[str, str] = {
+    "testing_days": _TIMES,
+    "notice_months": _TIMES,
+    "application_days": _TIMES,
+    "application_months": _TIMES,
+    "addendum_months": _UNITS,
+    "daily_log_months": _SUBMITTING,
+    "other_log_months": _SUBMITTING,
+}
+"""Article of the ACR that tells each of the ``Terms``, with its revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +108,8 @@ class Policy:
     """In the order of their days; no two have a day in common."""
     terms: Terms = Terms()
     """The programme's other numbers."""
+    term_sources: Mapping[str, str] = field(default_factory=dict)
+    """Where a term comes from that is not the ACR's own, by its name."""
 
     @property
     def longest(self) -> int:
@@ -116,6 +133,18 @@ class Policy:
             for each in (self, other)
         )
         return mine == others
+
+    def term_source(self, name: str) -> str:
+        """Return where a term comes from, in one phrase."""
+        return self.term_sources.get(name) or f"ACR, {TERM_ARTICLES[name]}"
+
+    def with_terms(self, terms: Mapping[str, int], *, source: str) -> "Policy":
+        """Return it with some terms of another source."""
+        return replace(
+            self,
+            terms=replace(self.terms, **terms),
+            term_sources={**self.term_sources, **dict.fromkeys(terms, source)},
+        )
 
     def _lengths(self) -> Iterator[int]:
         for months in (self.months, *(each.months for each in self.overrides)):

@@ -78,7 +78,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountingExam:
-    """A dated exam of one portion that nobody excluded, or a survey that nobody withdrew."""
+    """A dated exam of one portion that nobody excluded or rejected, or a survey that nobody withdrew."""
 
     exam_id: str
     day: date

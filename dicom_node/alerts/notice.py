@@ -40,6 +40,8 @@ class AlertKind(StrEnum):
     """Exams that may count, of a unit nobody can tell."""
     CONFLICT = "conflict"
     """Other content under a SOP Instance UID that is taken."""
+    MILESTONE = "milestone"
+    """A day of an accreditation cycle that something is expected by is near or past."""
     CERTIFICATE = "certificate"
     """A certificate that associations by TLS need ends soon, or has ended."""
 

@@ -16,6 +16,7 @@ from dicom_node.alerts.findings import (
     unit_must_apply_words,
     unregistered_unit_words,
 )
+from dicom_node.alerts.milestones import milestone_words
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import About, Words, capital, from_today, one_line, read_day
 
@@ -26,6 +27,7 @@ _FIRING: Mapping[AlertKind, Callable[[About], Words]] = {
     AlertKind.UNDATED: undated_words,
     AlertKind.UNATTRIBUTED: unattributed_words,
     AlertKind.CONFLICT: conflict_words,
+    AlertKind.MILESTONE: milestone_words,
     AlertKind.CERTIFICATE: certificate_words,
 }
 
@@ -35,6 +37,7 @@ _SUBJECTS: Mapping[AlertKind, str] = {
     AlertKind.UNDATED: "exams without a date",
     AlertKind.UNATTRIBUTED: "exams without a unit",
     AlertKind.CONFLICT: "other content under a known UID",
+    AlertKind.MILESTONE: "a milestone of the accreditation cycle",
     AlertKind.CERTIFICATE: "a certificate that ends",
 }
 

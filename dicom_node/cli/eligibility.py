@@ -16,7 +16,7 @@ from dicom_node.cli.opened import DAY, known_unit, opened, today
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_sentence
 from dicom_node.cli.readiness import readiness_json, write_readiness
-from dicom_node.services.eligibility import UnitPlan, explain_unit, plan_units, under_policy
+from dicom_node.services.eligibility import UnitPlan, explain_unit, milestones_ahead, plan_units, under_policy
 from dicom_node.services.found import Rules
 from dicom_node.services.readiness import read_readiness
 from dicom_node.site import Stores
@@ -96,10 +96,12 @@ def plan(app: App, *, release: date | None, unit_id: str | None, policy_id: str 
             raise click.UsageError(f"{release} is past; a plan looks ahead from {day}")
         units = list(rules.registry.units) if unit_id is None else [known_unit(stores, unit_id)]
         plans = plan_units(stores.index, rules, units, today=day, release=release)
+        events = [] if unit_id else milestones_ahead(stores.index, rules, today=day)
+    events += [event for each in plans for event in each.events]
     if as_json:
-        write_json(_plan_as_json(plans, rules.policy, day, release))
+        write_json(_plan_as_json(plans, events, rules.policy, day, release))
     else:
-        _write_plan(plans, rules.policy, day)
+        _write_plan(plans, events, rules.policy, day)
 
 
 @eligibility.command("readiness")
@@ -127,29 +129,30 @@ def _rules(stores: Stores, policy_id: str | None) -> Rules:
     return under_policy(stores.site.rules, policy_id, stores.site.settings.policies())
 
 
-def _plan_as_json(plans: Iterable[UnitPlan], policy: Policy, day: date, release: date | None) -> dict[str, Any]:
-    several = list(plans)
+def _plan_as_json(
+    plans: Iterable[UnitPlan], events: Iterable[Event], policy: Policy, day: date, release: date | None
+) -> dict[str, Any]:
     return {
         "policy_id": policy.id,
         "today": day,
         "until": calendar_end(day),
         "asked_release": release,
-        "units": [{"unit": each.unit, "label": each.label, "portions": each.portions} for each in several],
-        "calendar": [{"month": month, "events": events} for month, events in _by_month(several, day).items()],
+        "units": [{"unit": each.unit, "label": each.label, "portions": each.portions} for each in plans],
+        "calendar": [{"month": month, "events": several} for month, several in _by_month(events, day).items()],
     }
 
 
-def _by_month(plans: Iterable[UnitPlan], day: date) -> dict[str, list[Event]]:
+def _by_month(events: Iterable[Event], day: date) -> dict[str, list[Event]]:
     """Return every month of the calendar, as ``2026-11``, with its events; months without any too."""
     end = calendar_end(day)
     numbers = range(day.year * 12 + day.month - 1, end.year * 12 + end.month)
     months: dict[str, list[Event]] = {f"{number // 12:04}-{number % 12 + 1:02}": [] for number in numbers}
-    for event in sorted((event for each in plans for event in each.events), key=lambda event: event.day):
+    for event in sorted(events, key=lambda event: event.day):
         months[f"{event.day:%Y-%m}"].append(event)
     return months
 
 
-def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
+def _write_plan(plans: Iterable[UnitPlan], events: Iterable[Event], policy: Policy, day: date) -> None:
     several = list(plans)
     write_sentence(f"Plan from {day}. Rule {policy.id}: {policy.citation}", width=_WIDTH, rest="  ")
     click.echo()
@@ -187,9 +190,9 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
     for each in several:
         _write_past_plan(each, day)
     click.echo(f"\nThe next {CALENDAR_MONTHS} months, to {calendar_end(day)}:")
-    for month, events in _by_month(several, day).items():
-        click.echo(month if events else f"{month}  -")
-        for event in events:
+    for month, of_month in _by_month(events, day).items():
+        click.echo(month if of_month else f"{month}  -")
+        for event in of_month:
             _write_event(event)
 
 
@@ -220,7 +223,10 @@ def _write_event(event: Event) -> None:
     if event.until is not None and f"{event.until:%Y-%m}" != f"{event.day:%Y-%m}":
         until = f" to {event.until}"
     write_sentence(
-        f"{event.day:%a %d}{until}  {event.unit}: {mark}{event.words}", first="  ", rest="          ", width=_WIDTH
+        f"{event.day:%a %d}{until}  {event.unit or 'facility'}: {mark}{event.words}",
+        first="  ",
+        rest="          ",
+        width=_WIDTH,
     )
 
 

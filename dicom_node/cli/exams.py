@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, tzinfo
-from typing import Any
 
 import click
 
+from dicom_node.accreditation.cases import CaseState
 from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.opened import DAY, by_option, known_unit, now, opened, reason_option
+from dicom_node.cli.cases import CASE_COMMANDS, shown_case
+from dicom_node.cli.exam_words import exam_json, tell_exam, verdict_of
+from dicom_node.cli.opened import DAY, by_option, known_unit, opened, reason_option
 from dicom_node.cli.output import Cell, json_option, local, printable, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_facts
 from dicom_node.errors import ObjectDamagedError, OperatorError
@@ -20,8 +22,6 @@ from dicom_node.index.conflicts import Conflict
 from dicom_node.index.decisions import Decision
 from dicom_node.index.exams import ExamRecord, InstanceRecord
 from dicom_node.services.conflicts import ConflictDecisions
-from dicom_node.services.decisions import Verdict
-from dicom_node.site import Stores
 
 _AS_DERIVED = "derived"
 
@@ -36,6 +36,9 @@ def exams() -> None:
 @click.option("--portion", type=click.Choice([each.value for each in EXAM_PORTIONS]), help="Of one portion.")
 @click.option("--since", type=DAY, help="Made on this day or later.")
 @click.option("--until", type=DAY, help="Made on this day or earlier.")
+@click.option("--candidate", is_flag=True, help="Of those that count: what nobody decided about as a case.")
+@click.option("--confirmed", is_flag=True, help="Cases that a person confirmed.")
+@click.option("--rejected", is_flag=True, help="Cases that a person rejected.")
 @click.option("--all", "everything", is_flag=True, help="Also what is known to count toward nothing: mammograms.")
 @json_option
 @pass_app
@@ -46,10 +49,14 @@ def list_(
     portion: str | None,
     since: date | None,
     until: date | None,
+    candidate: bool,
+    confirmed: bool,
+    rejected: bool,
     everything: bool,
     as_json: bool,
 ) -> None:
     """List exams, newest first and undated ones last."""
+    asked = {CaseState.CANDIDATE: candidate, CaseState.CONFIRMED: confirmed, CaseState.REJECTED: rejected}
     with opened(app) as stores:
         with stores.index.read() as conn:
             found = exam_rows.listed(
@@ -58,6 +65,7 @@ def list_(
                 portion=Portion(portion) if portion else None,
                 since=since,
                 until=until,
+                cases={state for state, wanted in asked.items() if wanted},
                 with_neither=everything,
             )
         if unit_id is not None and not found:  # a unit that is no longer configured may have exams
@@ -66,7 +74,7 @@ def list_(
         write_json([exam_json(each) for each in found])
         return
     write_table(
-        ["Exam", "Day", "Unit", "Portion", "Images", "Counts", "Remark"],
+        ["Exam", "Day", "Unit", "Portion", "Images", "Counts", "Case", "Remark"],
         [
             [
                 each.id,
@@ -75,6 +83,7 @@ def list_(
                 each.portion.value,
                 each.primary_count,
                 Cell("yes", "green") if each.counts else Cell("no", "yellow"),
+                "" if each.case is CaseState.NONE else each.case.value,
                 each.why_not or "; ".join(each.flags),
             ]
             for each in found
@@ -95,14 +104,21 @@ def show(app: App, *, exam_id: str, as_json: bool) -> None:
                 raise OperatorError(f"there is no exam {exam_id!a}; see: dicom-node exams list")
             instances = exam_rows.instances_of(conn, exam.study_uid, exam.unit_id)
             decided = decisions.of_study(conn, exam.study_uid)
+        case = shown_case(stores, exam)
         labels, zone = stores.site.labels, stores.site.zone
     if as_json:
         write_json(
             exam_json(exam)
-            | {"instances": [asdict(each) for each in instances], "decisions": [asdict(each) for each in decided]}
+            | {
+                "instances": [asdict(each) for each in instances],
+                "decisions": [asdict(each) for each in decided],
+                "as_case": None if case is None else case.as_json(),
+            }
         )
         return
     _write_exam(exam, labels, zone)
+    if case is not None:
+        case.write(zone)
     _write_instances(instances)
     _write_decisions(decided, zone)
 
@@ -121,7 +137,7 @@ def attribute(app: App, *, exam_id: str, unit_id: str, reason: str, by: str) -> 
 def attribute_exam(app: App, exam_id: str, unit_id: str, reason: str, by: str) -> None:
     """Carry out ``exams attribute``; ``unattributed resolve`` is the same."""
     with opened(app) as stores:
-        _tell(stores, stores.decisions().attribute(exam_id, unit_id, _verdict(by, reason)))
+        tell_exam(stores, stores.decisions().attribute(exam_id, unit_id, verdict_of(by, reason)))
 
 
 @exams.command("classify")
@@ -139,7 +155,7 @@ def classify(app: App, *, exam_id: str, portion: str, reason: str, by: str) -> N
     """Say what an exam counts toward."""
     with opened(app) as stores:
         chosen = None if portion == _AS_DERIVED else Portion(portion)
-        _tell(stores, stores.decisions().classify(exam_id, chosen, _verdict(by, reason)))
+        tell_exam(stores, stores.decisions().classify(exam_id, chosen, verdict_of(by, reason)))
 
 
 @exams.command("exclude")
@@ -150,7 +166,7 @@ def classify(app: App, *, exam_id: str, portion: str, reason: str, by: str) -> N
 def exclude(app: App, *, exam_id: str, reason: str, by: str) -> None:
     """Say that an exam counts toward nothing."""
     with opened(app) as stores:
-        _tell(stores, stores.decisions().exclude(exam_id, _verdict(by, reason)))
+        tell_exam(stores, stores.decisions().exclude(exam_id, verdict_of(by, reason)))
 
 
 @exams.command("include")
@@ -159,9 +175,13 @@ def exclude(app: App, *, exam_id: str, reason: str, by: str) -> None:
 @by_option
 @pass_app
 def include(app: App, *, exam_id: str, reason: str, by: str) -> None:
-    """Take an exclusion back."""
+    """Take back that an exam was excluded, confirmed or rejected."""
     with opened(app) as stores:
-        _tell(stores, stores.decisions().include(exam_id, _verdict(by, reason)))
+        tell_exam(stores, stores.decisions().include(exam_id, verdict_of(by, reason)))
+
+
+for command in CASE_COMMANDS:
+    exams.add_command(command)
 
 
 @exams.command("conflicts")
@@ -209,7 +229,7 @@ def conflicts(app: App, *, everything: bool, as_json: bool) -> None:
 def conflict(app: App, *, sop_instance_uid: str, keep: str, reason: str, by: str) -> None:
     """Decide which content of an instance is served, found and counted. The others stay in the archive."""
     with opened(app) as stores:
-        decided = stores.conflicts().keep(sop_instance_uid, keep, _verdict(by, reason))
+        decided = stores.conflicts().keep(sop_instance_uid, keep, verdict_of(by, reason))
     click.echo(f"{decided.sop_instance_uid}: {decided.served.digest[:12]} is served")
 
 
@@ -219,23 +239,6 @@ def _differences(service: ConflictDecisions, conflict: Conflict) -> list[str] | 
         return service.differences(conflict)
     except ObjectDamagedError:
         return None
-
-
-def exam_json(exam: ExamRecord) -> dict[str, Any]:
-    """Return an exam as JSON has it: ``exam`` is its id, ``unit`` null when nobody can tell."""
-    values = asdict(exam)
-    of_id, unit_id, _ = (values.pop(name) for name in ("id", "unit_id", "case_state"))
-    return {"exam": of_id, "unit": unit_id or None} | values | {"why_not": exam.why_not, "case": exam.case}
-
-
-def _verdict(by: str, reason: str) -> Verdict:
-    return Verdict(by=by, at=now(), reason=reason)
-
-
-def _tell(stores: Stores, exam: ExamRecord) -> None:
-    where = stores.site.labels.get(exam.unit_id, exam.unit_id) or "no known unit"
-    counts = f"counts as {exam.portion}" if exam.counts else f"counts toward nothing ({exam.why_not})"
-    click.echo(printable(f"exam {exam.id}: {where}, {day_words(exam.day)}; {counts}"))
 
 
 def _write_exam(exam: ExamRecord, labels: Mapping[str, str], zone: tzinfo) -> None:

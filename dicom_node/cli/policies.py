@@ -5,7 +5,7 @@ from datetime import date
 
 import click
 
-from dicom_node.accreditation.policies import Policy, load_policies
+from dicom_node.accreditation.policies import TERM_ARTICLES, Policy, load_policies
 from dicom_node.accreditation.portions import PORTIONS
 from dicom_node.accreditation.standing import Standing
 from dicom_node.cli.app import FAILED, App, pass_app
@@ -13,7 +13,7 @@ from dicom_node.cli.opened import by_option, now, opened, reason_option, today
 from dicom_node.cli.output import Cell, json_option, jsonable, printable, write_json, write_table
 from dicom_node.cli.phrases import write_sentence
 from dicom_node.errors import OperatorError
-from dicom_node.services.policies import Change, Difference, accept, changes, differences
+from dicom_node.services.policies import Change, Difference, accept, changes, differences, terms_told
 from dicom_node.site import Site
 
 
@@ -72,6 +72,8 @@ def show(app: App, *, policy_id: str, as_json: bool) -> None:
         _write_field("override", f"released from {each.first} to {each.last}: {months}")
         _write_field("  source", f"{each.citation}; {each.address}")
         _write_field("  note", each.note)
+    for words, told in terms_told(policy).items():
+        _write_field(words, told)
     _write_field("note", policy.note)
 
 
@@ -192,7 +194,8 @@ def _cells(standing: Standing) -> list[str | int]:
 def _as_json(policy: Policy, marks: list[str]) -> dict[str, object]:
     told = jsonable(policy)
     assert isinstance(told, dict)
-    return told | {"citation": policy.citation, "marks": marks}
+    sources = {name: policy.term_source(name) for name in TERM_ARTICLES}
+    return told | {"term_sources": sources, "citation": policy.citation, "marks": marks}
 
 
 def _change_json(change: Change) -> dict[str, object]:

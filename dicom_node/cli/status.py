@@ -12,11 +12,13 @@ from dicom_node.accreditation.policies import newer_than
 from dicom_node.accreditation.standing import ReleaseState, Standing, State, is_not_watched
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
+from dicom_node.cli.milestones import cycle_json, write_cycles
 from dicom_node.cli.opened import known_unit, now, opened
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import moment_words, size_words, span_words, write_sentence
 from dicom_node.errors import NodeError
 from dicom_node.services.audit_forwarding import OVERDUE, Queue, queue
+from dicom_node.services.milestones import NOTHING_AHEAD
 from dicom_node.services.review import daily
 from dicom_node.services.status import Concern, Status, Storage, UnitStatus, read_status, read_storage
 from dicom_node.site import Site, Stores
@@ -174,6 +176,7 @@ def write_view(view: View) -> None:
     click.echo()
     _write_units(view)
     click.echo()
+    write_cycles(found.cycles)
     for sentence, command in _warnings(view):
         write_sentence(sentence, first="! ", rest="  ")
         if command:
@@ -261,6 +264,8 @@ def _warnings(view: View) -> list[tuple[str, str]]:
         several.append(
             (sentence + f"{view.site.rules.policy.id} until then:", 'dicom-node policies accept --reason "..."')
         )
+    if found.next_cycle_missing:
+        several.append((NOTHING_AHEAD, "dicom-node cycles open --expires DAY"))
     several += [_told(concern, view) for concern in found.concerns]
     several += [
         (f"{each.unit.label}: messages are held until {each.silence.until} ({each.silence.reason}).", "")
@@ -332,6 +337,8 @@ def _as_json(view: View) -> dict[str, Any]:
         },
         "audit": None if view.unsent is None else {"unsent": view.unsent.waiting, "since": view.unsent.since},
         "units": [_unit_json(each) for each in found.units],
+        "next_cycle_missing": found.next_cycle_missing,
+        "cycles": [cycle_json(each, found.today) for each in found.cycles],
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,

@@ -4,7 +4,8 @@ import click
 
 from dicom_node.accreditation.months import first_day
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.exams import attribute_exam, exam_json
+from dicom_node.cli.exam_words import exam_json
+from dicom_node.cli.exams import attribute_exam
 from dicom_node.cli.opened import by_option, opened, reason_option, today
 from dicom_node.cli.output import json_option, local, printable, write_json
 from dicom_node.cli.phrases import day_words, write_facts

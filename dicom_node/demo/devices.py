@@ -35,14 +35,20 @@ class Kind(StrEnum):
     BIOPSY = "biopsy"
     PHANTOM = "phantom"
     MAMMOGRAM = "mammogram"
+    SPECIMEN = "specimen radiograph"
 
 
 _STAGES = {
-    Kind.BIOPSY: ("STEREO_SCOUT", "STEREO_MINUS", "STEREO_PLUS", "POSTFIRE_PLUS"),
+    Kind.BIOPSY: ("STEREO_SCOUT", "PREFIRE_MINUS", "PREFIRE_PLUS", "POSTFIRE_PLUS"),
     Kind.PHANTOM: ("STEREO_MINUS", "STEREO_PLUS"),
     Kind.MAMMOGRAM: ("", ""),
+    Kind.SPECIMEN: ("",),
 }
 """Image Type value 3 of each image of an exam (PS3.3 C.8.11.7.1.4)."""
+
+_CC = ("399162004", "SCT", "cranio-caudal")
+_MLO = ("399368009", "SCT", "medio-lateral oblique")
+_OF_SPECIMEN = ("127457009", "SCT", "Tissue specimen obtained by biopsy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +60,17 @@ class Device:
     station: str = ""
 
 
-def make_exam(device: Device, kind: Kind, day: date) -> list[Dataset]:
-    """Return the images of one exam, as the device would send them."""
+def make_exam(device: Device, kind: Kind, day: date, *, patient_id: str = "") -> list[Dataset]:
+    """Return the images of one exam, as the device would send them.
+
+    A biopsy has what a case needs but its mammogram and its specimen: make them, on their own days and devices, with
+    the same ``patient_id``. Else the patient is one of the day.
+    """
     about = f"{device.calling_ae}/{device.serial}/{device.station}/{kind}/{day}"
-    return [_image(device, kind, day, about, number) for number in range(1, len(_STAGES[kind]) + 1)]
+    patient_id = patient_id or ("ACRPHANTOM-1" if kind is Kind.PHANTOM else f"SYNTH-{day:%m%d}")
+    return [
+        _image(device, kind, day, patient_id, about=about, number=number) for number in range(1, len(_STAGES[kind]) + 1)
+    ]
 
 
 def encode(image: Dataset) -> bytes:
@@ -110,7 +123,7 @@ def _call(calling_ae: str, port: int, sop_class_uid: str) -> Calling:
     )
 
 
-def _image(device: Device, kind: Kind, day: date, about: str, number: int) -> Dataset:
+def _image(device: Device, kind: Kind, day: date, patient_id: str, *, about: str, number: int) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
@@ -123,7 +136,7 @@ def _image(device: Device, kind: Kind, day: date, about: str, number: int) -> Da
     ds.StudyID = "1"
     ds.SeriesNumber, ds.InstanceNumber = 1, number
     ds.PatientName = "SYNTH^DEMO"
-    ds.PatientID = "ACRPHANTOM-1" if kind is Kind.PHANTOM else f"SYNTH-{day:%m%d}"
+    ds.PatientID = patient_id
     ds.PatientBirthDate = ds.PatientSex = ""
     ds.ReferringPhysicianName = ""
     ds.Modality = "MG"
@@ -131,7 +144,13 @@ def _image(device: Device, kind: Kind, day: date, about: str, number: int) -> Da
     ds.DeviceSerialNumber, ds.StationName = device.serial, device.station
     ds.ImageType = ["ORIGINAL", "PRIMARY", _STAGES[kind][number - 1]]
     ds.PresentationIntentType = "FOR PRESENTATION"
-    ds.ImageLaterality, ds.ViewPosition = "L", "CC"
+    ds.InstitutionName, ds.OperatorsName = "Demonstration Center", "SYNTH^OPERATOR"
+    ds.ImageLaterality, ds.BurnedInAnnotation = "L", "NO"
+    oblique = kind is Kind.MAMMOGRAM and number > 1
+    ds.ViewPosition = "MLO" if oblique else "CC"
+    view = _code(*(_MLO if oblique else _CC))
+    view.ViewModifierCodeSequence = Sequence([_code(*_OF_SPECIMEN)] if kind is Kind.SPECIMEN else [])
+    ds.ViewCodeSequence = Sequence([view])
     if kind is Kind.PHANTOM:
         ds.DeviceSequence = Sequence([_code(*_PHANTOM)])
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"

@@ -52,6 +52,7 @@ def case_image(read: ReadInstance, day: date | None) -> CaseImage:
         stage=stage,
         side=None if stage is Stage.SCOUT else side,
         side_source=side_source,
+        exposure=_exposure(facts),
         tomosynthesis=facts.sop_class_uid in TOMOSYNTHESIS or bool(_OF_TOMOSYNTHESIS & _types(facts)),
         frames=_number(facts.get("NumberOfFrames")),
         laterality=laterality,
@@ -113,6 +114,11 @@ def _side(facts: InstanceFacts) -> tuple[Side | None, str]:
         if abs(abs(angle) - _STEREO_ANGLE) <= _ANGLE_TOLERANCE:
             return Side.MINUS if angle < 0 else Side.PLUS, name
     return None, ""
+
+
+def _exposure(facts: InstanceFacts) -> str:
+    time = facts.get("AcquisitionTime")
+    return " ".join((facts.get("IrradiationEventUID"), facts.get("AcquisitionDate"), time)) if time else ""
 
 
 def _types(facts: InstanceFacts) -> set[str]:

@@ -9,31 +9,34 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, or_, select
 
 from dicom_node.accreditation.pairs import Laterality, laterality_of
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Role, Stage
 from dicom_node.dicom.case_facts import breast_told, view_of
+from dicom_node.dicom.uids import SECONDARY_CAPTURES
 from dicom_node.index.exam_upkeep import ExamKey
 from dicom_node.index.tables import exam_case, instance, rejection, series, study
 
 _AT_ONCE = 500
 """Studies asked for in one statement: databases limit the values of one."""
 
+_IS_IMAGE = or_(instance.c.role == Role.PRIMARY.value, instance.c.sop_class_uid.in_(sorted(SECONDARY_CAPTURES)))
 _NOT_REJECTED = ~exists().where(rejection.c.rejected_uid == instance.c.sop_instance_uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
-    """An acquired image that nobody rejected."""
+    """An acquired image or a secondary capture, that nobody rejected."""
 
     study_uid: str
     unit_id: str
     sop_instance_uid: str
     digest: str
     day: date | None
-    portion: Portion
+    portion: Portion | None
+    """None for a secondary capture, as specimen cabinets send them."""
     stage: Stage | None
     modality: str
     laterality: Laterality
@@ -74,7 +77,7 @@ def images_of(conn: Connection, study_uids: Collection[str]) -> dict[ExamKey, li
                 series,
                 (instance.c.study_uid == series.c.study_uid) & (instance.c.series_uid == series.c.series_uid),
             )
-            .where(instance.c.study_uid.in_(some), instance.c.role == Role.PRIMARY.value, _NOT_REJECTED)
+            .where(instance.c.study_uid.in_(some), _IS_IMAGE, _NOT_REJECTED)
             .order_by(instance.c.sop_instance_uid)
         )
         for row in conn.execute(query):
@@ -85,7 +88,7 @@ def images_of(conn: Connection, study_uids: Collection[str]) -> dict[ExamKey, li
                     sop_instance_uid=row.sop_instance_uid,
                     digest=row.digest,
                     day=row.acquisition_day,
-                    portion=Portion(row.portion),
+                    portion=Portion(row.portion) if row.portion else None,
                     stage=Stage(row.stage) if row.stage else None,
                     modality=row.modality,
                     laterality=laterality_of(map(breast_told, (row.image_laterality, row.laterality))),

@@ -5,6 +5,7 @@ Functions work in the caller's transaction.
 
 import base64
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -141,14 +142,14 @@ def listed(
     portion: Portion | None = None,
     since: date | None = None,
     until: date | None = None,
-    case: CaseState | None = None,
+    cases: Collection[CaseState] = (),
     with_neither: bool = False,
 ) -> list[ExamRecord]:
     """Return exams, newest day first and undated ones last; of one unit ("" is the unknown one) or portion if given.
 
     ``since`` and ``until`` bound the day, both included, and leave undated exams out. Exams that are known to count
-    toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for. ``case``
-    leaves those alone that are this as a case.
+    toward neither portion, such as mammograms, come with ``with_neither``, or when their portion is asked for.
+    ``cases`` keeps those alone that are one of these as a case.
     """
     query = select(*_COLUMNS)
     if unit_id is not None:
@@ -162,7 +163,7 @@ def listed(
     if until is not None:
         query = query.where(exam.c.day <= until)
     found = _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
-    return found if case is None else [each for each in found if each.case is case]
+    return [each for each in found if not cases or each.case in cases]
 
 
 def newest_counting(

@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
-from dicom_node.accreditation.cases import Case, CaseFacts, CaseState, Link, LinkRole, case_facts
+from dicom_node.accreditation.cases import Case, CaseFacts, CaseState, Link, LinkRole, Ranked, case_facts, rank
 from dicom_node.accreditation.exams import Override
 from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.standing import ReleaseState, release_in_force
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.case_facts import case_image
 from dicom_node.errors import ObjectDamagedError, OperatorError
 from dicom_node.index import cases as rows
-from dicom_node.index import decisions, exams
+from dicom_node.index import decisions, exams, releases
 from dicom_node.index.cases import ImageRow
 from dicom_node.index.decisions import DecisionKind, InForce, link_value
 from dicom_node.index.engine import Index
@@ -20,6 +22,7 @@ from dicom_node.index.exams import ExamRecord
 from dicom_node.logs import get_logger
 from dicom_node.services import links
 from dicom_node.services.decisions import ExamDecisions, Verdict
+from dicom_node.services.found import Rules
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.recover import read_object
 
@@ -42,7 +45,7 @@ def cases_of(archive: LocalArchive, index: Index, exam_records: Collection[ExamR
         in_force = decisions.in_force_of(conn, study_uids) if study_uids else {}
     facts, new = {}, {}
     for each in exam_records:
-        of_exam = images.get((each.study_uid, each.unit_id), [])
+        of_exam = [image for image in images.get((each.study_uid, each.unit_id), []) if image.portion is not None]
         mark = _mark(of_exam, each.portion)
         held_mark, held = kept.get(each.id, ("", {}))
         if mark == held_mark:
@@ -92,6 +95,57 @@ def _read(archive: LocalArchive, images: Sequence[ImageRow], portion: Portion) -
         read.append(case_image(header, each.day))
     return case_facts(
         read, portion, others=[each.stage for each in images if each.stage is not None], unreadable=unreadable
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedCases:
+    """The clinical cases of a unit for one release, the best first."""
+
+    unit_id: str
+    released_on: date
+    release_state: ReleaseState | None
+    """That of the testing package on record; None for one that is only asked about."""
+    ranked: tuple[Ranked, ...]
+
+
+def rank_unit(
+    archive: LocalArchive, index: Index, rules: Rules, unit_id: str, *, today: date, release: date | None = None
+) -> RankedCases:
+    """Rank the clinical exams of a configured unit for a testing package released on ``release``.
+
+    Else for the package on record, else for one released on the local day ``today``. Left out is what is older than the
+    window. Raises as ``cases_of``, and OperatorError for a day that is too near to an end of the calendar.
+    """
+    windows = rules.policy.windows(Portion.CLINICAL)
+    with index.read() as conn:
+        packages = [version.release for version in releases.current(conn, [unit_id])]
+        package = release_in_force(packages) if release is None else None
+        if package is not None and package.state in (ReleaseState.PASSED, ReleaseState.CLOSED):
+            package = None  # what comes next has no package yet
+        released_on = release or (package.released_on if package else today)
+        try:
+            since = windows.first_day(released_on)
+        except OverflowError as error:
+            raise OperatorError(f"no answer for this day: {error}") from None
+        found = exams.listed(
+            conn,
+            unit_id=unit_id,
+            portion=Portion.CLINICAL,
+            since=since,
+            cases=(CaseState.CANDIDATE, CaseState.CONFIRMED),
+        )
+    due_on = package.due_on if package else None
+    ranked = rank(
+        cases_of(archive, index, found).values(),
+        released_on=released_on,
+        admits=lambda case: case.day is not None and windows.admits(case.day, released_on, due_on),
+    )
+    return RankedCases(
+        unit_id=unit_id,
+        released_on=released_on,
+        release_state=package.state if package else None,
+        ranked=tuple(ranked),
     )
 
 

@@ -7,7 +7,7 @@ is ever lost. Each channel is served for itself: one that fails is left until th
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection
 
@@ -50,6 +50,7 @@ class Dispatcher:
         site: Site,
         labels: Mapping[str, str],
         recheck: Callable[[str], object],
+        ahead: Callable[[Connection, date], Sequence[str]] = lambda _conn, _today: (),
         quiet_hours: tuple[time, time] | None = None,
         lease: timedelta = LEASE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -58,14 +59,16 @@ class Dispatcher:
         """Prepare a dispatcher.
 
         ``labels`` are the everyday names of the units. ``recheck`` reviews one unit ("" for what concerns none) at the
-        moment of sending. ``quiet_hours``, in the site's zone, run from the first time, included, to the second; they
-        hold all but firing messages of critical severity.
+        moment of sending. ``ahead`` says for the digest of a local day what lies ahead of all units. ``quiet_hours``,
+        in the site's zone, run from the first time, included, to the second; they hold all but firing messages of
+        critical severity.
         """
         self._index = index
         self._channels = channels
         self._site = site
         self._labels = labels
         self._recheck = recheck
+        self._ahead = ahead
         self._quiet_hours = quiet_hours
         self._lease = lease
         self._clock = clock
@@ -199,13 +202,15 @@ class Dispatcher:
     def _digest(self, conn: Connection, claim: Claim, now: datetime) -> tuple[Notice | None, list[Delivery]]:
         if outbox.newest_key(conn, NoticeKind.DIGEST) != claim.message.key:
             return None, []
+        today = now.astimezone(self._site.zone).date()
         notice = digest_notice(
             key=claim.message.key,
             labels=self._labels,
             standings=standings.read(conn),
             firing=alerts.list_alerts(conn, state=FIRING),
             failed=outbox.undelivered(conn, now - timedelta(weeks=1)),
-            silences=alerts.silences(conn, now.astimezone(self._site.zone).date()),
+            silences=alerts.silences(conn, today),
+            ahead=self._ahead(conn, today),
             at=now,
         )
         return notice, list(claim.deliveries)

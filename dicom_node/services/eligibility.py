@@ -7,8 +7,9 @@ from datetime import date
 
 from sqlalchemy import Connection
 
+from dicom_node.accreditation.cases import CaseState
 from dicom_node.accreditation.explain import ExamOnFile, Explanation, explain
-from dicom_node.accreditation.plan import Event, PortionPlan, calendar, plan_portion
+from dicom_node.accreditation.plan import Event, PortionPlan, calendar, calendar_end, plan_portion
 from dicom_node.accreditation.policies import LATEST, Policy, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Standing
@@ -17,6 +18,7 @@ from dicom_node.index import exams
 from dicom_node.index.engine import Index
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.kept import read_surveys
+from dicom_node.services.milestones import cycles_ahead, milestone_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,16 @@ def plan_units(
         return plans
 
 
+def milestones_ahead(index: Index, rules: Rules, *, today: date) -> list[Event]:
+    """Return the milestones of the facility's cycles from ``today`` to the end of the calendar, earliest first.
+
+    Raises DatabaseError, and OperatorError for days that are too near to an end of the calendar.
+    """
+    with _inside_the_calendar(), index.read() as conn:
+        events = milestone_events(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today), today)
+        return sorted((each for each in events if each.day <= calendar_end(today)), key=lambda each: each.day)
+
+
 def _counting(conn: Connection, of: Standing, policy: Policy, today: date, asked: date | None) -> list[CountingExam]:
     """Return the exams that count and lie in the window of today, of the release in force or of the one asked about."""
     if of.portion is Portion.PHYSICIST:
@@ -148,6 +160,7 @@ def _worth_a_reason(conn: Connection, unit_id: str, portion: Portion) -> list[Ex
             source=each.day_source,
             flags=each.flags,
             excluded=each.excluded,
+            rejected=each.case is CaseState.REJECTED,
         )
         for each in found
     ]

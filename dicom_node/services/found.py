@@ -13,6 +13,14 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 
 from dicom_node.accreditation.explain import arithmetic_sentence, due_sentence, override_sentence, rule_sentence
+from dicom_node.accreditation.milestones import (
+    DEFAULT_LADDER,
+    MilestoneKind,
+    MilestoneState,
+    milestone_reminder,
+    milestone_rule,
+    next_milestone_reminder,
+)
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, PORTIONS, Portion
@@ -25,6 +33,7 @@ from dicom_node.index import findings
 from dicom_node.index.alerts import Condition
 from dicom_node.index.findings import Exams
 from dicom_node.services.facts import UnitFacts, read_facts
+from dicom_node.services.milestones import CycleAhead, ahead_sentences, cycles_ahead, is_next_cycle_missing
 
 _CERTIFICATE_DAYS = (30, 7, 1)
 """Days before its end on which people are told of a certificate."""
@@ -56,7 +65,13 @@ class Rules:
     registry: Registry
     policy: Policy
     ladders: Mapping[Portion, tuple[int, ...]]
+    milestone_ladder: tuple[int, ...] = DEFAULT_LADDER
     certificates: tuple[CertificateEnd, ...] = ()
+
+    def ahead(self, conn: Connection, today: date) -> list[str]:
+        """Say what comes next in each open accreditation cycle."""
+        cycles = cycles_ahead(conn, self.registry.units.values(), self.policy, today)
+        return ahead_sentences(cycles, today, is_unwatched=is_next_cycle_missing(conn))
 
     @property
     def oldest_months(self) -> int:
@@ -188,7 +203,39 @@ def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
         )
         for conflict in findings.conflicts(conn)
     ]
+    cycles = cycles_ahead(conn, rules.registry.units.values(), rules.policy, today)
+    found += [each for ahead in cycles for each in _milestones(ahead, rules, today)]
     return found + [each for end in rules.certificates for each in _certificate(end, today)]
+
+
+def _milestones(ahead: CycleAhead, rules: Rules, today: date) -> Iterator[Found]:
+    """Yield the reminders of a cycle that hold today."""
+    days = {each.kind: each.day for each in ahead.milestones}
+    for each in ahead.milestones:
+        reminder = milestone_reminder(ahead.cycle.id, each, rules.milestone_ladder, today)
+        following = next_milestone_reminder(ahead.cycle.id, each, rules.milestone_ladder, today)
+        if reminder is None:
+            continue
+        yield Found(
+            key=reminder.key,
+            kind=AlertKind.MILESTONE,
+            severity=reminder.severity,
+            stage=_stage(reminder.stage, reminder.on),
+            details={
+                "state": "lapsed" if each.state is MilestoneState.PAST else "nearing",
+                "milestone": each.kind.value,
+                "cycle": ahead.cycle.id,
+                "day": each.day.isoformat(),
+                "is_estimate": each.is_estimate,
+                "has_passed": each.is_quiet,
+                "expires_on": _iso(ahead.cycle.expires_on),
+                "application_on": _iso(days.get(MilestoneKind.APPLICATION)),
+                "policy_id": ahead.policy_id,
+                "rule": milestone_rule(each.kind, rules.policy),
+                "arithmetic": each.arithmetic,
+                "next_on": _iso(following.on if following else None),
+            },
+        )
 
 
 def _certificate(end: CertificateEnd, today: date) -> Iterator[Found]:

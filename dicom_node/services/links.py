@@ -76,7 +76,7 @@ def describe(conn: Connection, links: Iterable[Link], facts: CaseFacts) -> tuple
         images = _images(conn, [link.study_uid])
         if link.role is LinkRole.SPECIMEN:
             meant = [each for each in images if each.stage is Stage.SPECIMEN]
-            meant = meant or [each for each in images if each.portion not in COUNTING_PORTIONS]
+            meant = meant or [each for each in images if each.portion not in COUNTING_PORTIONS and each.stage is None]
         else:
             meant = [each for each in images if _is_mammogram(each) and each.laterality is facts.laterality]
         found += _studies(link.role, meant, lambda _: ()) or [LinkedStudy(role=link.role, study_uid=link.study_uid)]
@@ -101,7 +101,7 @@ def _is_same(one: Patient, other: Patient) -> bool:
 
 def _is_mammogram(image: ImageRow) -> bool:
     """Tell whether an image is a mammogram: no step of a biopsy, no phantom, nothing for quality control."""
-    plain = image.stage is None and image.portion not in COUNTING_PORTIONS and not image.quality_control
+    plain = image.stage is None and image.portion not in (None, *COUNTING_PORTIONS) and not image.quality_control
     return image.modality == "MG" and plain
 
 

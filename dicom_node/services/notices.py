@@ -75,12 +75,17 @@ def digest_notice(
     firing: Iterable[Alert],
     failed: Sequence[tuple[QueuedMessage, Delivery]],
     silences: Mapping[str, Silence],
+    ahead: Sequence[str],
     at: datetime,
 ) -> Notice:
-    """Return the notice of the digest: every unit, every open alert, and what keeps messages from arriving."""
+    """Return the notice of the digest: every unit, every open alert, and what keeps messages from arriving.
+
+    ``ahead`` are sentences on what lies ahead of the facility as a whole.
+    """
     several = list(standings)
     policies = sorted({each.policy_id for each in several})
     also = [f"Dates are by rule {', '.join(policies)}: dicom-node policies list."] if policies else []
+    also += ahead
     also += [
         f"Messages about {labels.get(unit_id, unit_id)} are held until {silence.until} ({silence.reason})."
         for unit_id, silence in sorted(silences.items())

@@ -116,15 +116,27 @@ def differences(one: Policy, other: Policy) -> list[Difference]:
     ]
 
 
+_SAID_BEFORE = frozenset({"id", "months", "overrides", "terms", "term_sources"})
+"""Fields of a policy that are told in words of their own."""
+
+
 def _said(policy: Policy) -> dict[str, str]:
     said = {"id": policy.id}
     said |= {f"{portion.label} window": f"{months} months" for portion, months in policy.months.items()}
     for each in policy.overrides:
         said[f"releases {each.first} to {each.last}"] = _override_words(each)
-    said |= {each.name.replace("_", " "): str(getattr(policy.terms, each.name)) for each in fields(policy.terms)}
-    names = [each.name for each in fields(Policy) if each.name not in {"id", "months", "overrides", "terms"}]
+    said |= terms_told(policy)
+    names = [each.name for each in fields(Policy) if each.name not in _SAID_BEFORE]
     said |= {name.replace("_", " "): str(getattr(policy, name)) for name in names if getattr(policy, name)}
     return said
+
+
+def terms_told(policy: Policy) -> dict[str, str]:
+    """Return the terms of a policy by their names in words, each with its source."""
+    return {
+        each.name.replace("_", " "): f"{getattr(policy.terms, each.name)} ({policy.term_source(each.name)})"
+        for each in fields(policy.terms)
+    }
 
 
 def _override_words(override: Override) -> str:

@@ -165,6 +165,8 @@ class Releases:
 
     def keep(self, versions: Sequence[ReleaseVersion], change: Change) -> None:
         """Keep versions of packages, all of them or none. Raises OperatorError for the first that does not fit."""
+        if not versions:
+            return
         for each in versions:
             self._check(each, change)
         with self._index.write() as conn:

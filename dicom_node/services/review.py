@@ -160,13 +160,20 @@ def compare(found: Sequence[Found], firing: Sequence[Alert], today: date) -> Com
     """Hold what is found in one unit against the alerts that fire there."""
     known = {alert.key: alert for alert in firing}
     still = {each.key for each in found}
-    still_like = {(each.kind, each.portion) for each in found if each.kind is AlertKind.ELIGIBILITY}
+    still_like = {_likeness(each) for each in found}
     over = tuple(alert for alert in firing if alert.key not in still)
     return Comparison(
         due=tuple(each for each in found if _is_due(each, known.get(each.key), today)),
         over=over,
-        good_news=tuple(alert for alert in over if alert.stage and (alert.kind, alert.portion) not in still_like),
+        good_news=tuple(alert for alert in over if alert.stage and _likeness(alert) not in still_like),
     )
+
+
+def _likeness(each: Found | Alert) -> tuple[str, str]:
+    """Return what alerts have in common that follow one another, when an exam or a day takes the place of another."""
+    if each.kind == AlertKind.MILESTONE:
+        return each.kind, each.key.rpartition("/")[0]
+    return each.kind, each.portion if each.kind == AlertKind.ELIGIBILITY else each.key
 
 
 def message_key(kind: str, unit_id: str, told: Sequence[tuple[Alert, str]]) -> str:

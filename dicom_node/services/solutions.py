@@ -23,6 +23,10 @@ def solution(alert: Alert, standings: Iterable[Standing]) -> dict[str, Any]:
 
     ``standings`` are those of the alert's unit now; none when the unit is no longer configured.
     """
+    if alert.kind == AlertKind.MILESTONE:
+        about = f"{alert.details.get('milestone')} of cycle {alert.details.get('cycle')}"
+        reason = f"by rule {alert.details.get('policy_id')} nothing is left to do for the milestone {about}"
+        return {"reason": f"{reason}: its day moved, or what was recorded of the cycle ended it"}
     if alert.kind != AlertKind.ELIGIBILITY:
         return {"reason": _REASONS.get(alert.kind, "it is no longer so")}
     now = next((each for each in standings if each.portion == alert.portion), None)

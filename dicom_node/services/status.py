@@ -16,6 +16,7 @@ from dicom_node.index.alerts import FIRING, Silence
 from dicom_node.index.engine import Index
 from dicom_node.index.outbox import Delivery
 from dicom_node.services.found import Found, Rules, whats_so
+from dicom_node.services.milestones import CycleAhead, cycles_ahead, is_next_cycle_missing
 from dicom_node.services.notices import item_found
 from dicom_node.services.review import last_review
 from dicom_node.services.surveys import proposals
@@ -59,6 +60,10 @@ class Status:
     today: date
     last_review_at: datetime | None
     units: tuple[UnitStatus, ...]
+    cycles: tuple[CycleAhead, ...]
+    """The accreditation cycles that nobody closed."""
+    next_cycle_missing: bool
+    """There were cycles, and all are closed."""
     concerns: tuple[Concern, ...]
     """What needs people, unit by unit; what concerns none at the end."""
     unattributed: int
@@ -112,6 +117,8 @@ def read_status(
                 )
                 for unit in units
             ),
+            cycles=tuple(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today)),
+            next_cycle_missing=is_next_cycle_missing(conn),
             concerns=tuple(_concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
             unattributed=len(exams.unattributed(conn, first_day(today, rules.oldest_months))),
             undated=len(exams.undated(conn)),

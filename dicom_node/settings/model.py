@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from sqlalchemy import URL, make_url
 
+from dicom_node.accreditation.milestones import DEFAULT_LADDER
 from dicom_node.accreditation.policies import (
     DEFAULT_POLICY_ID,
     SURVEY_ARTICLE,
@@ -35,6 +36,7 @@ from dicom_node.settings.devices import (
     UnitTable,
 )
 from dicom_node.settings.secrets import read_secret
+from dicom_node.settings.terms import TermsTable
 from dicom_node.settings.values import (
     AeTitles,
     Bind,
@@ -56,6 +58,9 @@ from dicom_node.settings.values import (
 
 MOST_WORKERS = 4
 """Most receiving processes that ``workers = "auto"`` makes: one flushes as much as a disk of a small server takes."""
+
+
+_OWN_TERMS = "[accreditation.milestones] of this site's configuration"
 
 
 class FacilityTable(ConfigTable):
@@ -176,7 +181,7 @@ class DatabaseTable(ConfigTable):
 
 
 class RemindTable(ConfigTable):
-    """``[accreditation.remind]``: days before an exam stops counting on which people are reminded."""
+    """``[accreditation.remind]``: days before something on which people are reminded of it."""
 
     clinical: Ladder = (60, 30, 14, 7, 3, 1)
     """Ladder of the clinical portion."""
@@ -184,6 +189,8 @@ class RemindTable(ConfigTable):
     """Ladder of the phantom portion."""
     physicist: Ladder = (60, 30, 14, 7, 3, 1)
     """Ladder of the physicist report: days before a survey stops counting."""
+    milestones: Ladder = DEFAULT_LADDER
+    """Days before a milestone of an accreditation cycle."""
 
 
 class MonthsTable(ConfigTable):
@@ -219,12 +226,14 @@ class PolicyTable(ConfigTable):
     """What the windows are counted back from."""
     months: MonthsTable
     """The windows."""
+    terms: TermsTable = TermsTable()
+    """Numbers beside the windows that the text gives too."""
     note: str = ""
     """What is disputed about it, if anything."""
 
     def policy(self) -> Policy:
         """Return the value the rules work with."""
-        return Policy(
+        policy = Policy(
             id=self.id,
             program=self.program,
             article=self.article,
@@ -235,6 +244,7 @@ class PolicyTable(ConfigTable):
             survey_article=SURVEY_ARTICLE if self.months.physicist is None else "",
             note=self.note,
         )
+        return policy.with_terms(self.terms.given(), source=policy.citation)
 
 
 class OverrideTable(ConfigTable):
@@ -282,6 +292,8 @@ class AccreditationTable(ConfigTable):
     """Id of a policy, or ``latest`` for the newest that ships with the node."""
     remind: RemindTable = RemindTable()
     """See ``[accreditation.remind]``."""
+    milestones: TermsTable = TermsTable()
+    """See ``[accreditation.milestones]``."""
     policies: tuple[PolicyTable, ...] = ()
     """See ``[[accreditation.policies]]``."""
     overrides: tuple[OverrideTable, ...] = ()
@@ -348,7 +360,8 @@ class Settings(ConfigTable):
     def _overridden(self, policy: Policy, chosen: str) -> Policy:
         tables = (each for each in self.accreditation.overrides if (each.policy or chosen) == policy.id)
         overrides = sorted((table.override(policy) for table in tables), key=lambda each: each.first)
-        return replace(policy, overrides=tuple(overrides))
+        own = self.accreditation.milestones.given()
+        return replace(policy, overrides=tuple(overrides)).with_terms(own, source=_OWN_TERMS)
 
     def ladders(self) -> dict[Portion, tuple[int, ...]]:
         """Return the days before an exam stops counting on which people are reminded, longest first."""

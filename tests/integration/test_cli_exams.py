@@ -47,13 +47,13 @@ def filled(site: Path) -> Path:
 class TestList:
     def test_newest_first_undated_last_and_no_mammograms(self, filled: Path, commands: Commands) -> None:
         lines = commands.good("exams", "list").lines
-        assert lines[0].split() == ["Exam", "Day", "Unit", "Portion", "Images", "Counts", "Remark"]
+        assert lines[0].split() == ["Exam", "Day", "Unit", "Portion", "Images", "Counts", "Case", "Remark"]
         assert [line.split(maxsplit=1)[1] for line in lines[1:]] == [
-            "2026-11-18  unknown    unclear        2  no      unclear: unit not known",
-            "2026-09-14  prone1     clinical       1  yes",
-            "2026-06-08  upright_a  clinical       2  yes",
-            "2026-03-02  prone1     phantom        1  yes",
-            "-           prone1     clinical       1  no      undated: no date",
+            "2026-11-18  unknown    unclear        2  no                 unclear: unit not known",
+            "2026-09-14  prone1     clinical       1  yes     candidate",
+            "2026-06-08  upright_a  clinical       2  yes     candidate",
+            "2026-03-02  prone1     phantom        1  yes     candidate",
+            "-           prone1     clinical       1  no                 undated: no date",
         ]
 
     def test_filters_narrow_it(self, filled: Path, commands: Commands) -> None:
@@ -100,7 +100,7 @@ class TestShow:
         (exam,) = commands.json("exams", "list", "--unit", "upright_a")
         commands.good("exams", "exclude", exam["exam"], "--reason", "a test", "--by", "physicist")
         shown = commands.json("exams", "show", exam["exam"])
-        assert list(shown) == [*EXAM_KEYS, "instances", "decisions"]
+        assert list(shown) == [*EXAM_KEYS, "instances", "decisions", "as_case"]
         assert [each["calling_ae"] for each in shown["instances"]] == ["UPRIGHT_A"] * 2
         assert shown["instances"][0]["day_candidates"][0] == ["AcquisitionDate", "2026-06-08"]
         (decision,) = shown["decisions"]

@@ -100,7 +100,8 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     assert list(told) == [
         "facility", "time_zone", "now", "today", "policy", "policy_not_accepted", "newer_policy", "node",
         "certificates", "review", "storage", "audit",
-        "units", "unattributed", "undated", "conflicts", "proposed_surveys", "alerts", "messages", "concerns",
+        "units", "next_cycle_missing", "cycles", "unattributed", "undated", "conflicts", "proposed_surveys", "alerts",
+        "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
     assert told["node"] == {

@@ -11,7 +11,11 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 
+from dicom_node.accreditation.cases import case_facts
+from dicom_node.accreditation.pairs import Element, PairState
+from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Role, Signals, Stage
+from dicom_node.dicom.case_facts import case_image
 from dicom_node.dicom.datetimes import parse_da
 from dicom_node.dicom.facts import Provenance, ReadInstance
 from dicom_node.dicom.header import read_data_set, read_instance
@@ -175,6 +179,35 @@ def test_the_screening_and_the_stereo_image_of_one_maker_differ_by_the_positione
     assert screening.get("GEMS_SENO_02:0045,71") == ""
     assert stereo.get("GEMS_SENO_02:0045,71").startswith("Source:")
     assert stereo.get("ProtocolName") == "STEREO"
+
+
+CASES = [
+    # file, breast, view, side of the pair, burned-in text, what is missing; read by hand in the headers
+    ("fo-dicom__GH133.dcm", "right", "MLO", None, False, []),  # 45 degrees are the oblique view, no stereotactic angle
+    ("openrem-sdist__MG-Im-GE_Seno_1_ForPresentation.dcm", "left", "CC", None, False, ["operator"]),
+    ("openrem-sdist__MG-Im-GE_Seno_1_ForProcessing.dcm", "left", "CC", None, False, ["operator"]),
+    ("highdicom__dx_image.dcm", "left", "", None, False, ["operator", "view"]),
+    ("openrem-sdist__DX-Im-GE_XR220-1.dcm", "not told", "", None, False, ["operator", "laterality", "view"]),
+]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real files are not at {REAL} (DICOM_NODE_REAL_DATA)")
+@pytest.mark.parametrize("row", CASES, ids=[row[0] for row in CASES])
+def test_images_tell_of_a_case_what_was_found_by_hand(row: tuple[Any, ...]) -> None:
+    name, *expected = row
+    held = read(REAL / "good" / name)
+    told = case_image(held, held.signals.dates[0].day)
+    missing = [element for element in Element if element not in told.present]
+    assert [told.laterality, told.view, told.side, told.burned_in, missing] == expected
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real files are not at {REAL} (DICOM_NODE_REAL_DATA)")
+def test_one_stereotactic_exposure_in_two_presentations_is_no_pair() -> None:
+    files = REAL / "good"
+    both = [read(files / f"openrem-sdist__MG-Im-GE_Seno_1_{what}.dcm") for what in ("ForPresentation", "ForProcessing")]
+    facts = case_facts([case_image(each, each.signals.dates[0].day) for each in both], Portion.CLINICAL)
+    assert (facts.stages, facts.laterality, facts.missing) == ((Stage.BIOPSY,), "left", {Element.OPERATOR: 2})
+    assert (facts.pair.state, facts.pair.reason) == (PairState.ABSENT, "no two images of one stage")
 
 
 def test_every_element_the_reader_looks_for_has_the_vr_of_the_dictionary() -> None:

@@ -135,6 +135,7 @@ HEADERS = {
     "DatabaseTable": "`[database]`",
     "AccreditationTable": "`[accreditation]`",
     "RemindTable": "`[accreditation.remind]`",
+    "TermsTable": "`[accreditation.milestones]`",
     "PolicyTable": "`[[accreditation.policies]]`",
     "OverrideTable": "`[[accreditation.overrides]]`",
     "MonthsTable": "`months` of a policy",

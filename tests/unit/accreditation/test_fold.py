@@ -1,13 +1,15 @@
 """An exam folded from its instances."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_node.accreditation.cases import CaseDecision, CaseState
 from dicom_node.accreditation.exams import (
+    MAMMOGRAM_SOURCE,
     Contribution,
     Exam,
     Override,
@@ -210,3 +212,37 @@ def test_a_phantom_or_unclear_image_keeps_an_exam_from_counting_as_clinical(give
     exam = fold(given, NOBODY)
     if exam.portion is Portion.CLINICAL:
         assert not any(c.portion in (Portion.PHANTOM, Portion.UNCLEAR) and not c.rejected for c in given)
+
+
+def said(state: CaseState, mammogram_day: date | None = None) -> Override:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    return Override(
+        case=CaseDecision(state=state, mammogram_day=mammogram_day, decided_by="lee", decided_at=at, reason="seen")
+    )
+
+
+@pytest.mark.parametrize(
+    ("mammogram_day", "day", "source"),
+    [
+        (on(19), on(19), MAMMOGRAM_SOURCE),
+        (on(20), on(20), "AcquisitionDate"),
+        (on(21), on(20), "AcquisitionDate"),
+        (None, on(20), "AcquisitionDate"),
+    ],
+)
+def test_a_confirmed_case_is_as_old_as_its_oldest_image(mammogram_day: date | None, day: date, source: str) -> None:
+    exam = exam_of(made(on(20)), made(on(21)), override=said(CaseState.CONFIRMED, mammogram_day))
+    assert (exam.day, exam.source, exam.counts, exam.case) == (day, source, True, CaseState.CONFIRMED)
+    assert ("older than its images: as old as the mammogram" in exam.flags) == (source == MAMMOGRAM_SOURCE)
+
+
+def test_a_mammogram_makes_no_phantom_older_and_dates_no_undated_exam() -> None:
+    confirmed = said(CaseState.CONFIRMED, on(1))
+    assert exam_of(made(on(20), portion=Portion.PHANTOM), override=confirmed).day == on(20)
+    undated = exam_of(made(None), override=confirmed)
+    assert (undated.day, undated.counts) == (None, False)
+
+
+def test_a_rejected_case_counts_toward_nothing() -> None:
+    exam = exam_of(made(on(20)), override=said(CaseState.REJECTED))
+    assert (exam.day, exam.counts, exam.case, exam.excluded) == (on(20), False, CaseState.REJECTED, False)

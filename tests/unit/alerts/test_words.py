@@ -151,7 +151,7 @@ class TestFindings:
         assert any(step.command for step in words.do)
 
     def test_every_kind_of_alert_has_words(self) -> None:
-        assert {*FINDINGS, AlertKind.ELIGIBILITY} == set(AlertKind)
+        assert {*FINDINGS, AlertKind.ELIGIBILITY, AlertKind.MILESTONE} == set(AlertKind)
 
     def test_no_more_exams_are_named_than_a_reader_wants(self) -> None:
         words = firing_words(about(AlertKind.UNATTRIBUTED, portion="", **FINDINGS[AlertKind.UNATTRIBUTED]))
