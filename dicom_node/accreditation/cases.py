@@ -7,7 +7,7 @@ calcification and prove no pair of tomosynthesis, so an exam stays a candidate u
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -193,10 +193,52 @@ class Ranked:
     """A case in its place, with what speaks for it and against it."""
 
     case: Case
+    proposed: tuple[LinkedStudy, ...]
+    """Studies that may belong to it, and nobody linked yet."""
     admitted: bool
     """Its day lies in the window of the release."""
-    speaks_for: tuple[str, ...]
-    speaks_against: tuple[str, ...]
+    spoiled_by: date | None
+    """The day of the newest proposed mammogram, when that would make the case too old for the release."""
+    age: str
+    """At the release, in words."""
+
+    def proposed_as(self, role: LinkRole) -> list[LinkedStudy]:
+        """Return what is proposed as this."""
+        return [each for each in self.proposed if each.role is role]
+
+    @property
+    def speaks_for(self) -> tuple[str, ...]:
+        """What speaks for submitting it."""
+        case, facts, found = self.case, self.case.facts, []
+        clinical = case.portion is Portion.CLINICAL
+        if case.state is CaseState.CONFIRMED and case.decision is not None:
+            found.append(f"confirmed by {case.decision.decided_by}")
+        if clinical and facts.pair.state is PairState.COMPLETE:
+            found.append(f"complete pair: {facts.pair.reason}")
+        if case.mammogram_day is None and self.spoiled_by is None:
+            found += [
+                f"a mammogram of {each.day} on file ({', '.join(each.views) or 'no told view'})"
+                for each in self.proposed_as(LinkRole.MAMMOGRAM)[:1]
+            ]
+        if clinical and case.has_specimen:
+            found.append("specimen")
+        elif self.proposed_as(LinkRole.SPECIMEN):
+            found.append("a specimen on file")
+        if facts.images and not facts.missing:
+            found.append("identification complete")
+        return (*found, self.age) if self.admitted else tuple(found)
+
+    @property
+    def speaks_against(self) -> tuple[str, ...]:
+        """What speaks against it: what it still wants, and what makes it too old."""
+        found = list(self.case.still_wanted)
+        if self.case.facts.burned_in:
+            found.append("text is burned into the pixels")
+        if self.spoiled_by is not None:
+            found.append(f"its newest mammogram on file is of {self.spoiled_by}, which the release does not admit")
+        if not self.admitted:
+            found.append(f"not in the window of the release: {self.age}")
+        return tuple(found)
 
 
 def case_facts(
@@ -264,15 +306,23 @@ _PAIR_ORDER = (
 )
 
 
-def rank(cases: Iterable[Case], *, released_on: date, admits: Callable[[Case], bool]) -> list[Ranked]:
+def rank(
+    cases: Iterable[Case],
+    *,
+    released_on: date,
+    admits: Callable[[date], bool],
+    proposed: Mapping[str, Sequence[LinkedStudy]],
+) -> list[Ranked]:
     """Put cases in order, the best to submit first, each with what speaks for it and against it.
 
-    What a release on ``released_on`` does not admit comes last. Then count, in this order: that a person confirmed the
-    case, a pre-fire or post-fire pair, another pair, the specimen, one laterality, a whole identification, no text in
-    the pixels, and how young the case is at the release. Exams that are no case, and rejected ones, are left out.
+    ``admits`` tells whether a release on ``released_on`` admits an image of a day; ``proposed`` are the studies that
+    may belong to cases, by exam. What is not admitted comes last, before it what its mammogram would make too old. Then
+    count, in this order: that a person confirmed the case, a pre-fire or post-fire pair, another pair, the mammogram
+    and the specimen, linked or proposed, one laterality, a whole identification, no text in the pixels, and how young
+    the case is at the release. Exams that are no case, and rejected ones, are left out.
     """
     ranked = [
-        _ranked(case, released_on, admitted=admits(case))
+        _ranked(case, tuple(proposed.get(case.exam_id, ())), released_on, admits)
         for case in cases
         if case.state in (CaseState.CANDIDATE, CaseState.CONFIRMED)
     ]
@@ -281,12 +331,15 @@ def rank(cases: Iterable[Case], *, released_on: date, admits: Callable[[Case], b
 
 def _place(ranked: Ranked) -> tuple[Any, ...]:
     case, facts = ranked.case, ranked.case.facts
+    views = max((len(each.views) for each in ranked.proposed_as(LinkRole.MAMMOGRAM)), default=0)
     return (
         not ranked.admitted,
+        ranked.spoiled_by is not None,
         case.state is not CaseState.CONFIRMED,
         not facts.pair.is_fired,
         _PAIR_ORDER.index(facts.pair.state),
-        not case.has_specimen,
+        0 if case.mammogram_day else VIEWS_WANTED - min(views, VIEWS_WANTED) + 1,
+        0 if case.has_specimen else 1 if ranked.proposed_as(LinkRole.SPECIMEN) else 2,
         facts.laterality in (Laterality.BOTH, Laterality.NOT_TOLD),
         sum(facts.missing.values()),
         facts.burned_in is True,
@@ -295,23 +348,17 @@ def _place(ranked: Ranked) -> tuple[Any, ...]:
     )
 
 
-def _ranked(case: Case, released_on: date, *, admitted: bool) -> Ranked:
-    facts = case.facts
-    clinical = case.portion is Portion.CLINICAL
-    speaks_for, against = [], list(case.still_wanted)
-    if case.state is CaseState.CONFIRMED and case.decision is not None:
-        speaks_for.append(f"confirmed by {case.decision.decided_by}")
-    if clinical and facts.pair.state is PairState.COMPLETE:
-        speaks_for.append(f"complete pair: {facts.pair.reason}")
-    if clinical and case.has_specimen:
-        speaks_for.append("specimen")
-    if facts.images and not facts.missing:
-        speaks_for.append("identification complete")
-    if facts.burned_in:
-        against.append("text is burned into the pixels")
-    age = _age_words(case.day, released_on)
-    (speaks_for if admitted else against).append(age if admitted else f"not in the window of the release: {age}")
-    return Ranked(case=case, admitted=admitted, speaks_for=tuple(speaks_for), speaks_against=tuple(against))
+def _ranked(case: Case, proposed: tuple[LinkedStudy, ...], released_on: date, admits: Callable[[date], bool]) -> Ranked:
+    admitted = case.day is not None and admits(case.day)
+    mammograms = [each.day for each in proposed if each.role is LinkRole.MAMMOGRAM and each.day is not None]
+    newest = max(mammograms, default=None) if case.mammogram_day is None else None
+    return Ranked(
+        case=case,
+        proposed=proposed,
+        admitted=admitted,
+        spoiled_by=newest if admitted and newest is not None and not admits(newest) else None,
+        age=_age_words(case.day, released_on),
+    )
 
 
 def _age_words(day: date | None, released_on: date) -> str:

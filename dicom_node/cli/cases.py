@@ -96,7 +96,7 @@ class ShownCase:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        proposed = [each for each in self.proposals.studies if not _is_linked(self.case, each)]
+        proposed = self.proposals.but_linked(self.case)
         return _case_json(self.case) | {"proposals": proposed, "doubts": self.proposals.doubts}
 
     def write(self, zone: tzinfo) -> None:
@@ -150,7 +150,7 @@ def _ranked_json(found: RankedCases) -> dict[str, Any]:
         "release_state": found.release_state,
         "cases": [
             {"exam": each.case.exam_id, "day": each.case.day, "admitted": each.admitted}
-            | {"speaks_for": each.speaks_for, "speaks_against": each.speaks_against}
+            | {"speaks_for": each.speaks_for, "speaks_against": each.speaks_against, "proposals": each.proposed}
             | _case_json(each.case)
             for each in found.ranked
         ],
@@ -175,7 +175,7 @@ def _write_ranked(ranked: Sequence[Ranked]) -> None:
 
 def _write_studies(case: Case, proposals: Proposals) -> None:
     several = [("linked", each) for each in case.links]
-    several += [("proposed", each) for each in proposals.studies if not _is_linked(case, each)]
+    several += [("proposed", each) for each in proposals.but_linked(case)]
     if several:
         click.echo()
         write_table(
@@ -200,7 +200,3 @@ def _study_cells(study: LinkedStudy) -> Iterable[str | int]:
         study.study_uid,
         "; ".join(study.remarks),
     )
-
-
-def _is_linked(case: Case, study: LinkedStudy) -> bool:
-    return any((each.role, each.study_uid) == (study.role, study.study_uid) for each in case.links)

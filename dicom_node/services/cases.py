@@ -136,10 +136,14 @@ def rank_unit(
             cases=(CaseState.CANDIDATE, CaseState.CONFIRMED),
         )
     due_on = package.due_on if package else None
+    cases = cases_of(archive, index, found)
     ranked = rank(
-        cases_of(archive, index, found).values(),
+        cases.values(),
         released_on=released_on,
-        admits=lambda case: case.day is not None and windows.admits(case.day, released_on, due_on),
+        admits=lambda day: windows.admits(day, released_on, due_on),
+        proposed={
+            exam_id: links.propose(index, rules.registry, case).but_linked(case) for exam_id, case in cases.items()
+        },
     )
     return RankedCases(
         unit_id=unit_id,

@@ -32,6 +32,11 @@ class Proposals:
     studies: tuple[LinkedStudy, ...] = ()
     doubts: tuple[str, ...] = ()
 
+    def but_linked(self, case: Case) -> tuple[LinkedStudy, ...]:
+        """Return those studies that nobody linked to the case yet."""
+        linked = {(each.role, each.study_uid) for each in case.links}
+        return tuple(each for each in self.studies if (each.role, each.study_uid) not in linked)
+
 
 def propose(index: Index, registry: Registry, case: Case) -> Proposals:
     """Look for the mammogram and the specimen radiograph of a clinical case. Raises DatabaseError."""

@@ -104,8 +104,8 @@ def test_the_best_candidate_comes_first_with_the_reasons(mammogram: str, command
     assert called.lines[:4] == [
         "Upright A, room 4: for a testing package released on 2026-11-23",
         f"  1  {best}  2026-09-14  candidate",
-        "     for      complete pair: minus and plus image of pre-fire, by ImageType; 70 days old at the",
-        "              release",
+        "     for      complete pair: minus and plus image of pre-fire, by ImageType; a mammogram of",
+        "              2026-08-03 on file (CC, MLO); 70 days old at the release",
     ]
     assert called.lines[-1] == "Look at one: dicom-node exams show ID"
     (unit,) = commands.json("exams", "candidates", "--unit", "upright_a", "--release", "2026-10-01")
@@ -113,7 +113,7 @@ def test_the_best_candidate_comes_first_with_the_reasons(mammogram: str, command
     assert (unit["unit"], unit["released_on"], unit["release_state"]) == ("upright_a", "2026-10-01", None)
     assert [each["exam"] for each in unit["cases"]] == [best, other]
     assert list(unit["cases"][0]) == [
-        "exam", "day", "admitted", "speaks_for", "speaks_against", "state", "facts", "mammogram_day",
+        "exam", "day", "admitted", "speaks_for", "speaks_against", "proposals", "state", "facts", "mammogram_day",
         "decision", "links", "still_wanted",
     ]  # fmt: skip
     assert [each["unit"] for each in commands.json("exams", "candidates")] == ["prone1", "upright_a", "upright_b"]

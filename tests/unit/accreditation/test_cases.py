@@ -1,5 +1,6 @@
 """What a case still wants, and which is the best to submit."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -91,8 +92,11 @@ def test_what_a_case_still_wants(given: Case, wanted: tuple[str, ...]) -> None:
     assert given.still_wanted == wanted
 
 
-def ranked(*cases: Case, first: date = date(2026, 5, 23)) -> list[tuple[str, bool]]:
-    found = rank(cases, released_on=RELEASE, admits=lambda each: each.day is not None and each.day >= first)
+FIRST = date(2026, 5, 23)
+
+
+def ranked(*cases: Case, **proposed: list[LinkedStudy]) -> list[tuple[str, bool]]:
+    found = rank(cases, released_on=RELEASE, admits=lambda day: day >= FIRST, proposed=proposed)
     return [(each.case.exam_id, each.admitted) for each in found]
 
 
@@ -116,14 +120,27 @@ def test_what_is_no_case_or_was_rejected_is_not_ranked() -> None:
     assert ranked(case(state=CaseState.NONE), case("b", state=CaseState.REJECTED), case("c")) == [("c", True)]
 
 
+def test_what_is_on_file_for_a_case_moves_it_up_and_an_old_mammogram_moves_it_down() -> None:
+    one_view = replace(MAMMOGRAM, views=("CC",))
+    too_old = replace(MAMMOGRAM, day=date(2026, 5, 22))
+    on_file = {"whole": [MAMMOGRAM, SPECIMEN], "views": [MAMMOGRAM], "view": [one_view], "old": [too_old, SPECIMEN]}
+    cases = [case(name) for name in ("old", "bare", "view", "views", "whole")]
+    assert [name for name, _ in ranked(*cases, **on_file)] == ["whole", "views", "view", "bare", "old"]
+    newer = {"old": [too_old, MAMMOGRAM]}
+    (found,) = rank([case("old")], released_on=RELEASE, admits=lambda day: day >= FIRST, proposed=newer)
+    assert found.spoiled_by is None
+
+
 def test_each_reason_is_told() -> None:
-    good, bad = rank(
+    good, promising, bad = rank(
         [
             confirmed(links=(MAMMOGRAM, SPECIMEN)),
             case("b", of=images(burned_in=True), day=date(2026, 5, 1), others=[Stage.SPECIMEN]),
+            case("c", of=images(Stage.STEREO_PAIR, sides=(Side.PLUS,))),
         ],
         released_on=RELEASE,
-        admits=lambda each: each.exam_id == "a",
+        admits=lambda day: day >= FIRST,
+        proposed={"c": [MAMMOGRAM, SPECIMEN], "b": [replace(MAMMOGRAM, day=date(2026, 4, 1))]},
     )
     assert good.speaks_for == (
         "confirmed by lee",
@@ -133,9 +150,25 @@ def test_each_reason_is_told() -> None:
         "70 days old at the release",
     )
     assert good.speaks_against == ()
+    assert promising.speaks_for == (
+        "a mammogram of 2026-08-03 on file (CC, ML)",
+        "a specimen on file",
+        "identification complete",
+        "70 days old at the release",
+    )
     assert bad.speaks_against == (
         "the correlating mammogram",
         SEEN,
         "text is burned into the pixels",
         "not in the window of the release: 206 days old at the release",
     )
+    (spoiled,) = rank(
+        [case()],
+        released_on=RELEASE,
+        admits=lambda day: day >= FIRST,
+        proposed={"a": [replace(MAMMOGRAM, day=date(2026, 5, 22))]},
+    )
+    assert spoiled.speaks_against[-1] == (
+        "its newest mammogram on file is of 2026-05-22, which the release does not admit"
+    )
+    assert not any("mammogram" in reason for reason in spoiled.speaks_for)
