@@ -117,6 +117,9 @@ def _portion(standing: Standing) -> PortionReadiness:
         case State.MISSING:
             known = "recorded" if standing.portion is Portion.PHYSICIST else "on file"
             missing = f"a {evidence}: none is {known}"
+    if counts is not None and standing.counts_for_planned is False and standing.release is not None:
+        planned = f"the package planned for {standing.release.released_on}"
+        missing = f"a {evidence} that counts for {planned}: the newest counts until {standing.counts_until}"
     return PortionReadiness(standing=standing, counts=counts, missing=missing)
 
 

@@ -113,6 +113,18 @@ def test_a_package_that_is_out_is_what_it_is_held_against(filled: Path, commands
     assert ready(commands)["missing"] == []
 
 
+def test_what_will_not_count_for_a_planned_package_is_missing(filled: Path, commands: Commands) -> None:
+    commands.good("surveys", "record", "prone1", "--date", "2026-02-01")
+    commands.good("release", "record", "prone1", "--date", "2027-03-15", "--planned")
+    told = ready(commands)
+    assert [each["counts"] and each["counts"]["day"] for each in told["portions"]] == ["2026-09-14", None, "2026-02-01"]
+    assert told["portions"][0]["missing"] == (
+        "a clinical exam that counts for the package planned for 2027-03-15: the newest counts until 2027-03-14"
+    )
+    assert told["portions"][2]["missing"] is None
+    assert [each["last"] for each in told["logs"]] == ["2026-11-23"] * 3
+
+
 def test_of_a_unit_that_is_not_applying_nothing_is_asked(site: Path, commands: Commands) -> None:
     site.write_text(site.read_text("utf-8").replace('kind = "prone"', 'kind = "prone"\napplying = false'), "utf-8")
     told = ready(commands)
