@@ -164,6 +164,10 @@ def _is_raw(chosen: Chosen) -> bool:
     return chosen.facts.get("PresentationIntentType") == "FOR PROCESSING"
 
 
+def _exposure(chosen: Chosen) -> tuple[Any, ...]:
+    return *_place(chosen)[:4], chosen.told.exposure
+
+
 def _place(chosen: Chosen) -> tuple[Any, ...]:
     number = chosen.stored.instance_number
     return (
@@ -199,11 +203,11 @@ def named(portion: Portion, several: Iterable[Chosen]) -> tuple[Chosen, ...]:
 
 
 def without_raw(several: Sequence[Chosen], left_out: Left) -> list[Chosen]:
-    """Leave out raw images where there is an image for presentation of the same stage, side, breast and view."""
-    shown = {_place(each)[:4] for each in several if not _is_raw(each)}
+    """Leave out raw images where there is one for presentation of the same stage, side, breast, view and exposure."""
+    shown = {_exposure(each) for each in several if not _is_raw(each)}
     kept = []
     for each in several:
-        if _is_raw(each) and _place(each)[:4] in shown:
+        if _is_raw(each) and _exposure(each) in shown:
             left_out.append((each.stored.sop_instance_uid, "for processing; there is one for presentation"))
         else:
             kept.append(each)

@@ -142,7 +142,7 @@ def _lists(told: Mapping[str, Any]) -> tuple[Any, Any]:
 def _is_list(value: Any) -> bool:
     """Tell whether a value is a list of files with their digests."""
     return isinstance(value, list) and all(
-        isinstance(each, dict) and {"path", "sha256"} <= each.keys() for each in value
+        isinstance(each, dict) and all(isinstance(each.get(key), str) for key in ("path", "sha256")) for each in value
     )
 
 
@@ -162,7 +162,7 @@ def _data_sets(
     for each, uid in zip(several, uids, strict=True):
         if uid not in known:
             found.setdefault(each["path"], []).append("the index does not know it")
-        elif each.get("data_set_sha256") not in known[uid]:
+        elif str(each.get("data_set_sha256")) not in known[uid]:
             found.setdefault(each["path"], []).append("the index has another content of it")
 
 

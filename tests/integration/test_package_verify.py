@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,23 @@ class TestVerify:
             (out / "manifest.json").write_text(rewritten)
             problems = dict(verify_package(out, index=stores.index).problems)
         assert problems["prone-table-room-2-clinical/01-scout-L.dcm"] == "the index does not know it"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "[]",
+            "{}",
+            '{"format": "another"}',
+            '{"format": "dicom-node package 1", "files": [{"path": ["a"], "sha256": "b"}], "documents": []}',
+            '{"format": "dicom-node package 1", "files": [], "documents": {}}',
+            "[" * 100_000,
+        ],
+    )
+    def test_a_manifest_that_is_none_is_told_in_words(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "manifest.json").write_text(text)
+        (tmp_path / "SHA256SUMS").write_text(f"{sha256(text.encode()).hexdigest()}  manifest.json\n")
+        assert verify_package(tmp_path).problems == (("manifest.json", "it cannot be read as a manifest"),)
 
     def test_a_package_is_held_against_itself_where_there_is_no_node(
         self, out: Path, site: Path, commands: Commands
