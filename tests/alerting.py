@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dicom_node.accreditation.explain import rule_sentence
 from dicom_node.accreditation.policies import load_policies
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import PORTIONS, Portion
 from dicom_node.accreditation.reminders import Severity
 from dicom_node.accreditation.signals import Role
 from dicom_node.accreditation.units import Assignment, Attachment, Registry, Unit, UnitKind
@@ -42,7 +42,7 @@ def make_rules(*units: Unit, attachments: Mapping[str, str] | None = None) -> Ru
             for name, unit in (attachments or {}).items()
         },
     )
-    return Rules(registry=registry, policy=POLICY, ladders={Portion.CLINICAL: LADDER, Portion.PHANTOM: LADDER})
+    return Rules(registry=registry, policy=POLICY, ladders=dict.fromkeys(PORTIONS, LADDER))
 
 
 def add_exam(

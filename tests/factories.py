@@ -27,6 +27,7 @@ from pydicom.uid import (
     BreastTomosynthesisImageStorage,
     DeflatedExplicitVRLittleEndian,
     DigitalMammographyXRayImageStorageForPresentation,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
     KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
@@ -323,6 +324,17 @@ def make_sc(*, original: bool = False, **options: Any) -> Dataset:
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture = ds.StudyDate
     _set_pixels(ds)
+    return _set_elements(ds, elements)
+
+
+def make_document(*, sop_class_uid: str = EncapsulatedPDFStorage, **options: Any) -> Dataset:
+    """Return an encapsulated document, a PDF unless another class is given."""
+    base, elements = _split(options)
+    ds = _base(sop_class_uid, "DOC", **base)
+    ds.ConversionType = "WSD"
+    ds.BurnedInAnnotation = "NO"
+    ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    ds.EncapsulatedDocument = b"%PDF-1.4 synthetic" + b"\0" * 2
     return _set_elements(ds, elements)
 
 

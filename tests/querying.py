@@ -55,7 +55,7 @@ UNITS = {
     )
 }
 
-NOTHING_AGES = Countdown(today=TODAY, policy=load_policies()["acr-sbb-2023-03-03"], ageing_units=frozenset())
+NOTHING_AGES = Countdown(today=TODAY, policy=load_policies()["acr-sbb-2023-03-03"], ageing_units={})
 
 
 def identifier(level: str, *, block: int = 0x10, **keys: Any) -> Dataset:

@@ -18,9 +18,18 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from dicom_node.accreditation.months import add_months, counts_until
-from dicom_node.accreditation.policies import Policy
+from dicom_node.accreditation.policies import Policy, Terms
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, window_end
+from dicom_node.accreditation.standing import (
+    CountingExam,
+    Release,
+    ReleaseState,
+    Standing,
+    State,
+    due_day,
+    window_end,
+)
+from dicom_node.accreditation.units import Enrolment, Unit
 from dicom_node.accreditation.windows import Windows
 
 CALENDAR_MONTHS = 14
@@ -57,9 +66,7 @@ class EventKind(StrEnum):
     """First release date that admits no exam on file."""
     PLANNED_RELEASE = "planned_release"
     DUE = "due"
-    """Due date printed in the package."""
-    WINDOW_ENDS = "window_ends"
-    """Last exam day that a package without a recorded due date admits."""
+    """Due date of the package that is out, printed in it or computed; of a planned one when it is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,10 @@ class PortionPlan:
     needed_by: date | None
     needed_from: date | None
     """With ``need`` for a planned release: first day of an exam that is sure to count for it, today or later."""
+    enrolment: Enrolment | None
+    """The enrolment of the unit on the day of a planned release, else today."""
+    left_out: date | None
+    """Day of the newest exam on file that does not count because it was made outside of that enrolment."""
 
     @property
     def is_ageing(self) -> bool:
@@ -133,7 +144,13 @@ def first_safe_day(release: date, windows: Windows) -> date:
 
 
 def plan_portion(
-    standing: Standing, exams: Iterable[CountingExam], policy: Policy, *, today: date, asked: date | None = None
+    unit: Unit,
+    standing: Standing,
+    exams: Iterable[CountingExam],
+    policy: Policy,
+    *,
+    today: date,
+    asked: date | None = None,
 ) -> PortionPlan:
     """Plan for a portion whose ``standing`` was computed for ``today`` under ``policy``.
 
@@ -148,17 +165,22 @@ def plan_portion(
     release, serving = standing.release, standing.state not in _OUT_OF_SERVICE
     if serving and asked is not None and (release is None or release.state in (ReleaseState.PLANNED, *_OVER)):
         release = Release(released_on=asked, due_on=None, state=ReleaseState.PLANNED)
+    planned = release is not None and release.state is ReleaseState.PLANNED
+    enrolment = unit.enrolment_on(release.released_on if release is not None and planned else today)
+    serving = serving and enrolment is not None
     on_file = {exam.exam_id: exam for exam in exams if exam.day <= today}
     if standing.newest is not None:
         on_file[standing.newest.exam_id] = standing.newest
     newest_first = sorted(on_file.values(), key=lambda exam: (exam.day, exam.exam_id), reverse=True)
+    outside = [exam for exam in newest_first if enrolment is not None and not enrolment.covers(exam.day)]
+    newest_first = [exam for exam in newest_first if exam not in outside]
     target = release or Release(released_on=today, due_on=None, state=ReleaseState.PLANNED)
     counting = [e for e in newest_first if serving and windows.admits(e.day, target.released_on, target.due_on)]
     ahead = tuple(_ahead(exam, target.released_on, windows) for exam in counting)
     newest = newest_first[0] if newest_first else None
     ageing = serving and (release is None or release.state is ReleaseState.PLANNED)
     until = windows.counts_until(newest.day, today) if ageing and newest is not None else None
-    need, by = _need(standing, release, ahead, until, today)
+    need, by = _need(standing, release, ahead, until, today) if serving else (Need.NOTHING_DUE, None)
     return PortionPlan(
         unit=standing.unit,
         portion=standing.portion,
@@ -173,8 +195,10 @@ def plan_portion(
         last_release=None if until is None or newest is None else windows.last_release(newest.day, today),
         need=need,
         needed_by=by,
+        enrolment=enrolment,
+        left_out=outside[0].day if outside else None,
         needed_from=(
-            max(today, first_safe_day(release.released_on, windows))
+            max(today, first_safe_day(release.released_on, windows), _first_enrolled(enrolment))
             if release is not None and ageing and need in (Need.BY, Need.NOW)
             else None
         ),
@@ -184,9 +208,7 @@ def plan_portion(
 def _need(
     standing: Standing, release: Release | None, counting: Sequence[ExamAhead], until: date | None, today: date
 ) -> tuple[Need, date | None]:
-    """Tell whether a new exam is needed, and by when."""
-    if standing.state in _OUT_OF_SERVICE:
-        return Need.NOTHING_DUE, None
+    """Tell whether a new exam is needed of a unit in service, and by when."""
     if release is None:
         by = until
         if by is None:
@@ -198,11 +220,15 @@ def _need(
     elif release.state is ReleaseState.RECORDED:
         if counting:
             return Need.NO, None
-        assert standing.window_last is not None  # a package is in force
-        by = standing.window_last
+        assert standing.due is not None  # a package is out
+        by = standing.due
     else:
         return Need.NOTHING_DUE, None
     return Need.BY if today <= by else Need.NOW, by
+
+
+def _first_enrolled(enrolment: Enrolment | None) -> date:
+    return date.min if enrolment is None or enrolment.first_day is None else enrolment.first_day
 
 
 def _ahead(exam: CountingExam, release: date, windows: Windows) -> ExamAhead:
@@ -224,16 +250,17 @@ def calendar_end(today: date) -> date:
     return add_months(today, CALENDAR_MONTHS)
 
 
-def calendar(plans: Sequence[PortionPlan], recorded: Release | None, today: date) -> list[Event]:
+def calendar(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms, today: date) -> list[Event]:
     """Return what happens to one unit from ``today`` to ``calendar_end``, both included, earliest first.
 
-    ``plans`` are those of its portions, ``recorded`` its release in force. Days that are past are left out; of
-    ambiguous days that have begun already the rest is told. Of a unit for which nothing is due there is nothing.
+    ``plans`` are those of its portions, ``recorded`` its release in force, ``terms`` those of the policy. Days that are
+    past are left out; of ambiguous days that have begun already the rest is told. Of a unit for which nothing is due
+    there is nothing.
 
     :raises OverflowError: a day is after year 9999.
     """
     end = calendar_end(today)
-    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded))
+    events = [event for plan in plans for event in _of_portion(plan, today)] + list(_of_unit(plans, recorded, terms))
     order = list(EventKind)
     within = [event for event in events if today <= event.day <= end]
     return sorted(within, key=lambda e: (e.day, order.index(e.kind), e.portion or ""))
@@ -247,7 +274,7 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
     def event(kind: EventKind, day: date, words: str, until: date | None = None) -> Event:
         return Event(day=day, until=until, unit=plan.unit, portion=plan.portion, kind=kind, words=words)
 
-    exam = f"the {plan.portion} exam of {plan.newest}"
+    exam = f"the {plan.portion.evidence} of {plan.newest}"
     if plan.counts_until is not None and plan.last_release is not None:
         needed = "" if plan.release is not None else "; have a new one by then"
         yield event(EventKind.LAST_DAY, plan.counts_until, f"last day on which {exam} counts{needed}")
@@ -258,11 +285,11 @@ def _of_portion(plan: PortionPlan, today: date) -> Iterator[Event]:
         words = f"{exam} no longer counts, and no other does"
         yield event(EventKind.STOPS, plan.last_release + _ONE_DAY, words)
     if plan.needed_from is not None and plan.need is Need.BY and plan.needed_from > today:
-        words = f"from here on a new {plan.portion} exam counts for the package planned for {plan.release}"
+        words = f"from here on a new {plan.portion.evidence} counts for the package planned for {plan.release}"
         yield event(EventKind.OPENS, plan.needed_from, words)
 
 
-def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator[Event]:
+def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None, terms: Terms) -> Iterator[Event]:
     """Yield the days of the unit's testing package."""
     if not plans or all(plan.need is Need.NOTHING_DUE for plan in plans):
         return
@@ -275,26 +302,22 @@ def _of_unit(plans: Sequence[PortionPlan], recorded: Release | None) -> Iterator
     if recorded.state is ReleaseState.PLANNED and recorded.released_on != planned:
         words = "release that is planned on record; another day was asked about"
         yield Event(day=recorded.released_on, unit=unit, kind=EventKind.PLANNED_RELEASE, words=words)
-    whose = f"the package {'planned for' if recorded.state is ReleaseState.PLANNED else 'of'} {recorded.released_on}"
-    if recorded.due_on is not None:
-        lacking = _lacking(plans) if recorded.state is ReleaseState.RECORDED else ""
-        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=f"due date of {whose}{lacking}")
-    elif recorded.state is ReleaseState.RECORDED:
-        for plan in plans:
-            if plan.window_last is not None:
-                words = f"last day of a {plan.portion} exam for {whose}, unless a due date is printed in it"
-                yield Event(
-                    day=plan.window_last, unit=unit, portion=plan.portion, kind=EventKind.WINDOW_ENDS, words=words
-                )
+    if recorded.state is ReleaseState.RECORDED:
+        computed = "" if recorded.due_on is not None else f" ({terms.testing_days} days from it; none is printed)"
+        words = f"due date of the package of {recorded.released_on}{computed}{_lacking(plans)}"
+        yield Event(day=due_day(recorded, terms), unit=unit, kind=EventKind.DUE, words=words)
+    elif recorded.due_on is not None:
+        words = f"due date of the package planned for {recorded.released_on}"
+        yield Event(day=recorded.due_on, unit=unit, kind=EventKind.DUE, words=words)
 
 
 def _at_release(plan: PortionPlan) -> str:
     if plan.need is Need.NO:
-        return f"{plan.portion} has an exam that counts"
+        return f"{plan.portion.label} has {plan.portion.one} that counts"
     doubtful = " (the one on file is not to be relied on)" if plan.counting else ""
-    return f"{plan.portion} needs a new exam by then{doubtful}"
+    return f"{plan.portion.label} needs a new {plan.portion.noun} by then{doubtful}"
 
 
 def _lacking(plans: Iterable[PortionPlan]) -> str:
-    lacking = [plan.portion.value for plan in plans if plan.need is not Need.NO]
-    return f": a {' and a '.join(lacking)} exam needed by then" if lacking else ": exams of both portions are inside"
+    lacking = [f"a {plan.portion.evidence}" for plan in plans if plan.need is not Need.NO]
+    return f": {' and '.join(lacking)} needed by then" if lacking else ": something of every portion is inside"

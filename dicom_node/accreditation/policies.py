@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, PORTIONS, Portion
 from dicom_node.accreditation.windows import Spell, Windows
 
 DEFAULT_POLICY_ID = "acr-sbb-2023-03-03"
 """ACR, Testing Overview: Stereotactic Breast Biopsy, revision of 2023-03-03: six months for both portions."""
+
+SURVEY_MONTHS = 14
+"""Calendar months between two surveys of a unit by a medical physicist, at most."""
+
+SURVEY_ARTICLE = "Quality Control: Stereotactic Breast Biopsy, revised 2022-12-06"
+"""Where that number stands; the articles of the windows do not tell it."""
 
 LATEST = "latest"
 """Chooses the shipped policy with the newest revision date."""
@@ -78,7 +84,9 @@ class Policy:
     anchor: str
     """In words, the date the windows hang on."""
     months: Mapping[Portion, int]
-    """Calendar months before the anchor in which an exam must have been performed, per counting portion; 1 to 120."""
+    """Calendar months before the anchor in which an exam or survey must have been performed, per portion; 1 to 120."""
+    survey_article: str = SURVEY_ARTICLE
+    """Article and revision that the months of the physicist report come from; "" for the article above."""
     note: str = ""
     """What is disputed or worth knowing."""
     overrides: tuple[Override, ...] = ()
@@ -88,16 +96,16 @@ class Policy:
 
     @property
     def longest(self) -> int:
-        """The longest window there is, in calendar months: what is older cannot count any more."""
+        """The longest window of exams there is, in calendar months: an older one cannot count any more."""
         return max(self._lengths())
 
     @property
     def shortest(self) -> int:
-        """The shortest window there is, in calendar months: what is younger counts."""
+        """The shortest window of exams there is, in calendar months: a younger one counts."""
         return min(self._lengths())
 
     def windows(self, portion: Portion) -> Windows:
-        """Return the windows of a counting portion."""
+        """Return the windows of a portion."""
         spells = (Spell(first=each.first, last=each.last, months=each.months[portion]) for each in self.overrides)
         return Windows(months=self.months[portion], spells=tuple(spells))
 
@@ -110,14 +118,19 @@ class Policy:
         return mine == others
 
     def _lengths(self) -> Iterator[int]:
-        yield from self.months.values()
-        for each in self.overrides:
-            yield from each.months.values()
+        for months in (self.months, *(each.months for each in self.overrides)):
+            yield from (months[portion] for portion in COUNTING_PORTIONS)
 
     @property
     def citation(self) -> str:
         """The source in one phrase: programme, article and revision date."""
         return f"{self.program}, {self.article}, revised {self.revision.isoformat()}"
+
+    def source(self, portion: Portion) -> str:
+        """Return where the months of a portion stand, with the address where that is known."""
+        if portion is Portion.PHYSICIST and self.survey_article:
+            return f"{self.program}, {self.survey_article}"
+        return f"{self.citation}; {self.address}"
 
 
 def load_policies() -> dict[str, Policy]:
@@ -125,7 +138,7 @@ def load_policies() -> dict[str, Policy]:
     text = files("dicom_node.accreditation").joinpath("policies.toml").read_text(encoding="utf-8")
     policies = {}
     for policy_id, table in tomllib.loads(text).items():
-        months = {portion: int(table["months"][portion.value]) for portion in COUNTING_PORTIONS}
+        months = {portion: int(table["months"][portion.value]) for portion in PORTIONS}
         policies[policy_id] = Policy(**(table | {"id": policy_id, "months": months}))
     return policies
 

@@ -125,6 +125,10 @@ class Attachment:
     identities: tuple[Identity, ...] = ()
     attribute_maps: tuple[AttributeMap, ...] = ()
 
+    def units_on(self, day: date) -> tuple[str, ...]:
+        """Return the ids of the units it is assigned to on ``day``, in the order of its assignments."""
+        return tuple(dict.fromkeys(each.unit for each in self.assignments if each.covers(day)))
+
 
 class SenderRole(StrEnum):
     """What a listed sender that is no unit and no attachment host is."""

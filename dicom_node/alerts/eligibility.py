@@ -2,9 +2,10 @@
 
 from datetime import date
 
-from dicom_node.alerts.phrases import About, Step, Words, counted, from_today, in_days
+from dicom_node.accreditation.portions import Portion
+from dicom_node.alerts.phrases import About, Step, Words, capital, counted, from_today, in_days
 
-NEEDED = {"clinical": "biopsy case that qualifies", "phantom": "phantom exam"}
+_NEEDED = {Portion.CLINICAL: "biopsy case that qualifies", Portion.PHANTOM: "phantom exam"}
 
 
 def eligibility_words(about: About) -> Words:
@@ -24,19 +25,19 @@ def eligibility_words(about: About) -> Words:
 
 
 def _nearing(about: About, exam_day: date, cutoff: date, last_release: date) -> Words:
-    portion, today = about.item.portion, about.today
+    portion, today = Portion(about.item.portion), about.today
     counts = (
-        f"The newest {portion} exam on file, of {exam_day}, counts for a testing package released up to and including "
-        f"{cutoff}, {from_today(cutoff, today)}."
+        f"The newest {portion.evidence} on file, of {exam_day}, counts for a testing package released up to and "
+        f"including {cutoff}, {from_today(cutoff, today)}."
     )
     deadline = f" on or before {cutoff}"
     if cutoff == today:
-        headline = f"today is the last day the {portion} exam counts ({cutoff})"
+        headline = f"today is the last day the {portion.evidence} counts ({cutoff})"
     elif cutoff < today:
-        headline = f"{portion} exam counts by the end-of-month rule only, to {last_release}"
+        headline = f"{portion.evidence} counts by the end-of-month rule only, to {last_release}"
         deadline = " now"
     else:
-        headline = f"{portion} exam stops counting {in_days(cutoff, today)} ({cutoff})"
+        headline = f"{portion.evidence} stops counting {in_days(cutoff, today)} ({cutoff})"
     return Words(
         headline=headline,
         what=counts,
@@ -47,12 +48,13 @@ def _nearing(about: About, exam_day: date, cutoff: date, last_release: date) -> 
 
 
 def _lapsed(about: About, exam_day: date, cutoff: date, last_release: date) -> Words:
-    portion, today = about.item.portion, about.today
+    portion, today = Portion(about.item.portion), about.today
     return Words(
-        headline=f"newest {portion} exam stopped counting {in_days(last_release, today)} ({last_release})",
+        headline=f"newest {portion.evidence} stopped counting {in_days(last_release, today)} ({last_release})",
         what=(
-            f"The newest {portion} exam on file is of {exam_day}. The last day on which a testing package could be "
-            f"released and still admit it was {last_release}. A package released today would find no {portion} exam."
+            f"The newest {portion.evidence} on file is of {exam_day}. The last day on which a testing package could be "
+            f"released and still admit it was {last_release}. A package released today would find "
+            f"no {portion.evidence}."
         ),
         why=f"{about.details['rule']} {_arithmetic(about, cutoff, last_release)}",
         do=(_perform(about, ""), _record(about), _silence(about)),
@@ -75,17 +77,17 @@ def _missing(about: About) -> Words:
 
 
 def _short(about: About) -> Words:
-    portion, details, due = about.item.portion, about.details, about.day("cutoff")
+    portion, details, due = Portion(about.item.portion), about.details, about.day("cutoff")
     assert due is not None
     released, months = details["release_on"], counted(details["months"], "calendar month")
     return Words(
-        headline=f"no {portion} exam for the package of {released}, due {in_days(due, about.today)} ({due})",
+        headline=f"no {portion.evidence} for the package of {released}, due {in_days(due, about.today)} ({due})",
         what=(
-            f"No {portion} exam on file lies inside the window of the testing package released on {released}: "
-            f"{details['window_first']} to {details['window_last']}, both days included. An exam is needed on or "
-            f"before {due}, {from_today(due, about.today)}."
+            f"No {portion.evidence} on file lies inside the window of the testing package released on {released}: "
+            f"{details['window_first']} to {details['window_last']}, both days included. {capital(portion.one)} is "
+            f"needed on or before {due}, {from_today(due, about.today)}."
         ),
-        why=f"{details['rule']} {released} minus {months} is {details['window_first']}.",
+        why=f"{details['rule']} {released} minus {months} is {details['window_first']}. {details['arithmetic']}",
         do=(
             _perform(about, f" on or before {due}"),
             Step(
@@ -100,22 +102,30 @@ def _short(about: About) -> Words:
 def _arithmetic(about: About, cutoff: date, last_release: date) -> str:
     sentences = [
         about.details["arithmetic"],
-        "No release date is recorded for this unit, so the window moves with the calendar.",
+        "No release date is recorded for this unit's next testing package, so the window moves with the calendar.",
     ]
     if last_release > cutoff:
         sentences.append(
             f"Counted back from the release, the end of the month lets packages released up to {last_release} admit "
-            f"the exam; do not rely on the days after {cutoff}."
+            f"it; do not rely on the days after {cutoff}."
         )
     planned = about.day("planned_on")
     if planned is not None:
         outcome = "would still count" if about.details.get("counts_for_planned") else "would not count"
-        sentences.append(f"A package is planned for {planned}: this exam {outcome} for it.")
+        sentences.append(
+            f"A package is planned for {planned}: this {Portion(about.item.portion).noun} {outcome} for it."
+        )
     return " ".join(sentences)
 
 
 def _perform(about: About, deadline: str) -> Step:
-    return Step(sentence=f"Perform and send a {NEEDED[about.item.portion]} on {about.unit_label}{deadline}.")
+    portion = Portion(about.item.portion)
+    if portion is Portion.PHYSICIST:
+        return Step(
+            sentence=f"Have a medical physicist survey {about.unit_label}{deadline}, then record the day:",
+            command=f"dicom-node surveys record {about.unit_id} --date YYYY-MM-DD",
+        )
+    return Step(sentence=f"Perform and send a {_NEEDED[portion]} on {about.unit_label}{deadline}.")
 
 
 def _record(about: About) -> Step:

@@ -6,6 +6,7 @@ rule, its source and the arithmetic. Commands stand beside the sentences, ready 
 
 from collections.abc import Callable, Mapping
 
+from dicom_node.accreditation.portions import Portion
 from dicom_node.alerts.devices import attachment_moved_words, clock_drift_words, renamed_device_words
 from dicom_node.alerts.eligibility import eligibility_words
 from dicom_node.alerts.findings import (
@@ -35,7 +36,6 @@ _FIRING: Mapping[AlertKind, Callable[[About], Words]] = {
 }
 
 _SUBJECTS: Mapping[AlertKind, str] = {
-    AlertKind.ELIGIBILITY: "exams",
     AlertKind.UNREGISTERED_UNIT: "biopsy images of no registered unit",
     AlertKind.UNIT_MUST_APPLY: "biopsies on a unit that is not applying",
     AlertKind.UNDATED: "exams without a date",
@@ -56,17 +56,20 @@ def firing_words(about: About) -> Words:
 
 def resolved_words(about: About) -> Words:
     """Say that an alert is over, and what ended it."""
-    solution, portion = about.details.get("solution", {}), about.item.portion
+    solution = about.details.get("solution", {})
+    portion = Portion(about.item.portion) if about.item.portion else None
     exam_day, until = read_day(solution, "exam_day"), read_day(solution, "counts_until")
     if exam_day is None:
-        subject = f"{portion} {_SUBJECTS[about.item.kind]}".strip()
+        subject = _SUBJECTS[about.item.kind] if portion is None else f"{portion.evidence}s"
         reason = one_line(str(solution.get("reason", ""))) or "it is no longer so"
         return Words(headline=f"resolved: {subject}", what=f"{capital(reason)}.", why="", do=())
-    what = f"By rule {solution['policy_id']} the {portion} exam of {exam_day} solved it."
+    assert portion is not None  # only exams and surveys have a day that solves anything
+    what = f"By rule {solution['policy_id']} the {portion.evidence} of {exam_day} solved it."
     if until is not None:
         what += (
             f" It counts for a testing package released up to and including {until}, {from_today(until, about.today)}."
         )
+    came = "recorded" if portion is Portion.PHYSICIST else "received"
     if released := read_day(solution, "release_on"):
         what += f" It lies inside the window of the testing package released on {released}."
-    return Words(headline=f"resolved: {portion} exam of {exam_day} received", what=what, why="", do=())
+    return Words(headline=f"resolved: {portion.evidence} of {exam_day} {came}", what=what, why="", do=())

@@ -61,13 +61,13 @@ def list_(app: App, *, everything: bool, as_json: bool) -> None:
             found = rows.list_alerts(conn, state=None if everything else FIRING)
             failed = outbox.undelivered(conn, now() - _RECENT)
             silences = rows.silences(conn, day)
-        told = [(each, _words(each, stores.site.labels, day)) for each in found]
+        told = [(each, alert_words(each, stores.site.labels, day)) for each in found]
     if as_json:
         write_json(
             {
-                "alerts": [_alert_json(each, words) for each, words in told],
+                "alerts": [alert_json(each, words) for each, words in told],
                 "undelivered": [_delivery_json(message, delivery) for message, delivery in failed],
-                "silences": [_silence_json(each) for each in silences.values()],
+                "silences": [silence_json(each) for each in silences.values()],
             }
         )
         return
@@ -94,11 +94,11 @@ def show(app: App, *, alert_id: int, as_json: bool) -> None:
             if alert is None:
                 raise OperatorError(f"there is no alert {alert_id}; see: dicom-node alerts list")
             messages = outbox.messages_about(conn, alert_id)
-        words = _words(alert, stores.site.labels, day)
+        words = alert_words(alert, stores.site.labels, day)
     sent = [(message, delivery) for message, deliveries in messages for delivery in deliveries]
     if as_json:
         deliveries = [_delivery_json(message, delivery) for message, delivery in sent]
-        write_json(_alert_json(alert, words) | {"words": words, "deliveries": deliveries})
+        write_json(alert_json(alert, words) | {"words": words, "deliveries": deliveries})
         return
     _write_alert(alert, words, zone)
     if sent:
@@ -177,7 +177,8 @@ def show_preview(app: App, *, on: date | None, as_json: bool) -> None:
         _write_preview(each)
 
 
-def _words(alert: Alert, labels: Mapping[str, str], day: date) -> Words:
+def alert_words(alert: Alert, labels: Mapping[str, str], day: date) -> Words:
+    """Return what an alert tells on a day; ``labels`` are the everyday names of the units by id."""
     label = labels.get(alert.unit_id, alert.unit_id)
     about = About(item=item_of(alert, labels), unit_id=alert.unit_id, unit_label=label, today=day)
     return resolved_words(about) if alert.state == RESOLVED else firing_words(about)
@@ -267,7 +268,8 @@ def _write_preview(each: Preview) -> None:
     click.echo()
 
 
-def _alert_json(alert: Alert, words: Words) -> dict[str, Any]:
+def alert_json(alert: Alert, words: Words) -> dict[str, Any]:
+    """Return an alert as programs read it."""
     acknowledged = None
     if alert.acknowledged_at is not None:
         acknowledged = {
@@ -304,7 +306,8 @@ def _delivery_json(message: QueuedMessage, delivery: Delivery) -> dict[str, Any]
     }
 
 
-def _silence_json(each: Silence) -> dict[str, Any]:
+def silence_json(each: Silence) -> dict[str, Any]:
+    """Return a silence as programs read it."""
     return {
         "unit": each.unit_id,
         "until": each.until,

@@ -6,17 +6,19 @@ from typing import Any
 
 import click
 
-from dicom_node.accreditation.explain import Explanation
+from dicom_node.accreditation.explain import Explanation, not_of_enrolment
 from dicom_node.accreditation.plan import CALENDAR_MONTHS, Event, EventKind, Need, PortionPlan, calendar_end
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import PORTIONS, Portion
 from dicom_node.accreditation.standing import State
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, known_unit, opened, today
 from dicom_node.cli.output import Cell, json_option, printable, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_sentence
+from dicom_node.cli.readiness import readiness_json, write_readiness
 from dicom_node.services.eligibility import UnitPlan, explain_unit, plan_units, under_policy
 from dicom_node.services.found import Rules
+from dicom_node.services.readiness import read_readiness
 from dicom_node.site import Stores
 
 SHOWN = 20
@@ -42,7 +44,7 @@ def eligibility() -> None:
 
 @eligibility.command("explain")
 @click.argument("unit_id", metavar="UNIT")
-@click.option("--portion", type=click.Choice([each.value for each in COUNTING_PORTIONS]), help="One portion alone.")
+@click.option("--portion", type=click.Choice([each.value for each in PORTIONS]), help="One portion alone.")
 @click.option("--on", "on", type=DAY, help="As of this day, by what is on file now; else today.")
 @click.option("--release", type=DAY, help="What would count for a testing package released on this day?")
 @_policy_option
@@ -65,7 +67,7 @@ def explain(
             stores.index,
             _rules(stores, policy_id),
             unit_id,
-            portions=[Portion(portion)] if portion else COUNTING_PORTIONS,
+            portions=[Portion(portion)] if portion else PORTIONS,
             today=on or today(stores),
             release=release,
         )
@@ -74,7 +76,9 @@ def explain(
         write_json([each.as_json() for each in explanations])
         return
     for number, each in enumerate(explanations):
-        click.echo(("\n" if number else "") + f"{printable(label)}, {each.portion}, on {each.today}: {each.state}")
+        click.echo(
+            ("\n" if number else "") + f"{printable(label)}, {each.portion.label}, on {each.today}: {each.state}"
+        )
         _write(each)
 
 
@@ -96,6 +100,27 @@ def plan(app: App, *, release: date | None, unit_id: str | None, policy_id: str 
         write_json(_plan_as_json(plans, rules.policy, day, release))
     else:
         _write_plan(plans, rules.policy, day)
+
+
+@eligibility.command("readiness")
+@click.argument("unit_id", metavar="[UNIT]", required=False)
+@_policy_option
+@json_option
+@pass_app
+def readiness(app: App, *, unit_id: str | None, policy_id: str | None, as_json: bool) -> None:
+    """Tell what UNIT, or every unit, has for its submission today, and what is missing."""
+    with opened(app) as stores:
+        day, rules = today(stores), _rules(stores, policy_id)
+        units = list(rules.registry.units) if unit_id is None else [known_unit(stores, unit_id)]
+        with stores.index.read() as conn:
+            found = read_readiness(conn, rules, units, day)
+    if as_json:
+        write_json([readiness_json(each) for each in found])
+        return
+    for number, each in enumerate(found):
+        if number:
+            click.echo()
+        write_readiness(each)
 
 
 def _rules(stores: Stores, policy_id: str | None) -> Rules:
@@ -134,7 +159,7 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
         [
             [
                 portion.unit if portion is each.portions[0] else "",
-                portion.portion.value,
+                portion.portion.label,
                 portion.release or "-",
                 len(portion.counting),
                 _until(portion),
@@ -147,7 +172,8 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
         click.echo()
         write_sentence(
             "Count: exams on file that count for that release, or without one for a package released today. Count "
-            "until: last release date that the newest exam is sure to count for.",
+            "until: last release date that the newest exam is sure to count for. In the physicist report surveys "
+            "take the place of exams.",
             width=_WIDTH,
         )
     if any(_is_doubtful(portion) for _, portion in rows):
@@ -156,6 +182,8 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
             "rely on those days.",
             width=_WIDTH,
         )
+    for each, portion in rows:
+        _write_left_out(each, portion)
     for each in several:
         _write_past_plan(each, day)
     click.echo(f"\nThe next {CALENDAR_MONTHS} months, to {calendar_end(day)}:")
@@ -163,6 +191,16 @@ def _write_plan(plans: Iterable[UnitPlan], policy: Policy, day: date) -> None:
         click.echo(month if events else f"{month}  -")
         for event in events:
             _write_event(event)
+
+
+def _write_left_out(each: UnitPlan, portion: PortionPlan) -> None:
+    """Say that an exam does not count because the unit was enrolled elsewhere, where no newer one counts instead."""
+    day, enrolment = portion.left_out, portion.enrolment
+    if day is not None and enrolment is not None and (portion.newest is None or portion.newest < day):
+        words = not_of_enrolment(day, enrolment)
+        write_sentence(
+            f"! {each.unit}: the {portion.portion.evidence} of {day} does not count: {words}.", width=_WIDTH, rest="  "
+        )
 
 
 def _write_past_plan(each: UnitPlan, day: date) -> None:
@@ -211,6 +249,8 @@ def _need(portion: PortionPlan) -> Cell:
 def _why_nothing(portion: PortionPlan) -> str:
     if portion.state is State.RETIRED:
         return "retired"
+    if portion.enrolment is None:
+        return "not enrolled"
     if portion.state is State.NOT_REQUIRED or portion.release_state is None:
         return "not applying"
     return portion.release_state.value
@@ -222,7 +262,7 @@ def _write(each: Explanation) -> None:
     if not each.exams:
         return
     write_table(
-        ["  Exam", "Day", "Counts", "Why"],
+        [f"  {each.portion.noun.capitalize()}", "Day", "Counts", "Why"],
         [
             [
                 f"  {exam.exam_id}",
@@ -234,4 +274,5 @@ def _write(each: Explanation) -> None:
         ],
     )
     if len(each.exams) > SHOWN:
-        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node exams list --unit {each.unit}")
+        listed = "surveys" if each.portion is Portion.PHYSICIST else "exams"
+        click.echo(f"  and {len(each.exams) - SHOWN} more: dicom-node {listed} list --unit {each.unit}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, by_option, known_unit, now, opened, reason_option
 from dicom_node.cli.output import Cell, json_option, local, printable, write_json, write_table
@@ -33,7 +33,7 @@ def exams() -> None:
 
 @exams.command("list")
 @click.option("--unit", "unit_id", metavar="UNIT", help="Of one unit.")
-@click.option("--portion", type=click.Choice([each.value for each in Portion]), help="Of one portion.")
+@click.option("--portion", type=click.Choice([each.value for each in EXAM_PORTIONS]), help="Of one portion.")
 @click.option("--since", type=DAY, help="Made on this day or later.")
 @click.option("--until", type=DAY, help="Made on this day or earlier.")
 @click.option("--all", "everything", is_flag=True, help="Also what is known to count toward nothing: mammograms.")
@@ -129,7 +129,7 @@ def attribute_exam(app: App, exam_id: str, unit_id: str, reason: str, by: str) -
 @click.option(
     "--portion",
     required=True,
-    type=click.Choice([*(each.value for each in Portion), _AS_DERIVED]),
+    type=click.Choice([*(each.value for each in EXAM_PORTIONS), _AS_DERIVED]),
     help="What it counts toward; derived: what the images tell.",
 )
 @reason_option

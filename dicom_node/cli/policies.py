@@ -6,7 +6,7 @@ from datetime import date
 import click
 
 from dicom_node.accreditation.policies import Policy, load_policies
-from dicom_node.accreditation.portions import COUNTING_PORTIONS
+from dicom_node.accreditation.portions import PORTIONS
 from dicom_node.accreditation.standing import Standing
 from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.opened import by_option, now, opened, reason_option, today
@@ -35,13 +35,13 @@ def list_(app: App, *, as_json: bool) -> None:
         write_json([_as_json(each, _marks(each, site)) for each in several.values()])
         return
     write_table(
-        ["ID", "Article", "Revised", "Clinical", "Phantom", ""],
+        ["ID", "Article", "Revised", "Clinical", "Phantom", "Physicist report", ""],
         [
             [
                 each.id,
                 each.article,
                 each.revision,
-                *(f"{each.months[portion]} months" for portion in COUNTING_PORTIONS),
+                *(f"{each.months[portion]} months" for portion in PORTIONS),
                 ", ".join(_marks(each, site)),
             ]
             for each in several.values()
@@ -63,12 +63,12 @@ def show(app: App, *, policy_id: str, as_json: bool) -> None:
         return
     marks = ", ".join(_marks(policy, site))
     click.echo(printable(policy.id) + (f" ({marks})" if marks else ""))
-    windows = ", ".join(f"{portion} {policy.months[portion]} months" for portion in COUNTING_PORTIONS)
+    windows = ", ".join(f"{portion.label} {policy.months[portion]} months" for portion in PORTIONS)
     _write_field("windows", f"{windows}, counted back from {policy.anchor}")
     _write_field("source", policy.citation)
     _write_field("address", policy.address)
     for each in policy.overrides:
-        months = ", ".join(f"{portion} {each.months[portion]} months" for portion in COUNTING_PORTIONS)
+        months = ", ".join(f"{portion.label} {each.months[portion]} months" for portion in PORTIONS)
         _write_field("override", f"released from {each.first} to {each.last}: {months}")
         _write_field("  source", f"{each.citation}; {each.address}")
         _write_field("  note", each.note)
@@ -172,7 +172,7 @@ def _write_comparison(one: Policy, other: Policy, found: Sequence[Change], day: 
         [
             [
                 each.unit.id,
-                each.before.portion.value,
+                each.before.portion.label,
                 *_cells(each.before),
                 *_cells(each.after),
                 Cell("changes", "yellow") if each.matters else "",

@@ -27,18 +27,35 @@ def release() -> None:
 @click.option("--date", "released_on", type=DAY, required=True, help="The day the testing package link was released.")
 @click.option("--due", "due_on", type=DAY, help="The due date printed in the package.")
 @click.option("--planned", is_flag=True, help="The day is only expected; exams go on ageing.")
+@click.option("--cycle", "cycle_id", metavar="ID", help="The cycle it belongs to; else the one that is open, if any.")
 @click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")
 @by_option
 @pass_app
 def record(
-    app: App, *, unit_id: str, released_on: date, due_on: date | None, planned: bool, note: str, by: str
+    app: App,
+    *,
+    unit_id: str,
+    released_on: date,
+    due_on: date | None,
+    planned: bool,
+    cycle_id: str | None,
+    note: str,
+    by: str,
 ) -> None:
     """Record that the testing package of UNIT was released, or is planned."""
     with opened(app) as stores:
         made = _releases(stores).record(
-            unit_id, released_on, due_on=due_on, planned=planned, note=note, change=_change(stores, by)
+            unit_id,
+            released_on,
+            due_on=due_on,
+            planned=planned,
+            cycle_id=cycle_id,
+            note=note,
+            change=_change(stores, by),
         )
     _tell(made)
+    if not made.cycle_id:
+        click.echo("It belongs to no accreditation cycle: dicom-node cycles list")
 
 
 @release.command("list")
@@ -67,6 +84,7 @@ def list_(app: App, *, unit_id: str | None, history: bool, as_json: bool) -> Non
 @click.option("--date", "released_on", type=DAY, help="The right release date.")
 @click.option("--due", "due_on", type=DAY, help="The right due date.")
 @click.option("--state", type=click.Choice(_AMENDABLE), help="How far it is.")
+@click.option("--cycle", "cycle_id", metavar="ID", help="The right cycle.")
 @click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")
 @by_option
 @pass_app
@@ -77,18 +95,20 @@ def amend(
     released_on: date | None,
     due_on: date | None,
     state: str | None,
+    cycle_id: str | None,
     note: str,
     by: str,
 ) -> None:
     """Change a testing package; what is not given stays, and the version before is kept."""
-    if released_on is None and due_on is None and state is None and not note:
-        raise click.UsageError("nothing to change; give --date, --due, --state or --note")
+    if released_on is None and due_on is None and state is None and cycle_id is None and not note:
+        raise click.UsageError("nothing to change; give --date, --due, --state, --cycle or --note")
     with opened(app) as stores:
         made = _releases(stores).amend(
             release_id,
             released_on=released_on,
             due_on=due_on,
             state=ReleaseState(state) if state else None,
+            cycle_id=cycle_id,
             note=note,
             change=_change(stores, by),
         )
@@ -117,13 +137,16 @@ def _change(stores: Stores, by: str) -> Change:
 
 def _tell(version: ReleaseVersion) -> None:
     due = f", due on {version.due_on}" if version.due_on else ""
-    click.echo(f"{version.id}: testing package of {version.unit_id}, {version.released_on}{due}: {version.state}")
+    cycle = f", in cycle {version.cycle_id}" if version.cycle_id else ""
+    click.echo(
+        f"{version.id}: testing package of {version.unit_id}, {version.released_on}{due}: {version.state}{cycle}"
+    )
     click.echo(f"What it means: dicom-node eligibility explain {version.unit_id}")
 
 
 def _write(found: Iterable[ReleaseVersion]) -> None:
     write_table(
-        ["ID", "Unit", "Released", "Due", "State", "Version", "Changed by", "Note"],
+        ["ID", "Unit", "Released", "Due", "State", "Cycle", "Version", "Changed by", "Note"],
         [
             [
                 each.id,
@@ -131,8 +154,9 @@ def _write(found: Iterable[ReleaseVersion]) -> None:
                 each.released_on,
                 each.due_on or "-",
                 each.state.value,
+                each.cycle_id or "-",
                 each.version,
-                each.changed_by,
+                printable(each.changed_by),
                 printable(each.note),
             ]
             for each in found

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dicom_node.accreditation.policies import newer_than
-from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.standing import ReleaseState, Standing, State, is_not_watched
 from dicom_node.alerts.phrases import capital, counted
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import known_unit, now, opened
@@ -182,6 +182,10 @@ def write_view(view: View) -> None:
         f"Exams: {found.unattributed} without a unit, {found.undated} without a date, "
         f"{counted(found.conflicts, 'conflict')} to decide"
     )
+    if found.proposed_surveys:
+        many = found.proposed_surveys > 1
+        words = f"{found.proposed_surveys} may be {'reports' if many else 'the report'} of a physicist's survey"
+        click.echo(f"Documents: {words}: dicom-node surveys list")
     click.echo(_alert_line(view))
 
 
@@ -213,8 +217,8 @@ def _write_units(view: View) -> None:
             received = view.when(unit.last_received_at) if unit.last_received_at else "-"
             row: list[Cell | str | int | None] = [
                 "" if number else unit.unit.id,
-                each.portion.value,
-                Cell(each.state.value, _STYLES[each.state]),
+                each.portion.label,
+                Cell(each.state.value, "dim" if is_not_watched(each) else _STYLES[each.state]),
                 str(each.newest.day) if each.newest else "-",
                 str(each.counts_until or "-"),
                 "-" if each.days_left is None else each.days_left,
@@ -228,11 +232,13 @@ def _package(each: Standing) -> str:
     release = each.release
     if release is None or release.state is ReleaseState.CLOSED:
         return ""
+    noun = each.portion.noun
     words = f"{release.released_on} {release.state}, window {each.window_first} to {each.window_last}"
     if release.state is ReleaseState.PLANNED:
         inside = {True: ", would count", False: ", would not count", None: ""}[each.counts_for_planned]
     else:
-        inside = ", exam inside" if each.state is State.SECURED else ", no exam inside"
+        inside = f", {noun} inside" if each.state is State.SECURED else f", no {noun} inside"
+        inside += f", due {each.due}" if each.state is State.SHORT else ""
     return words + inside
 
 
@@ -329,6 +335,7 @@ def _as_json(view: View) -> dict[str, Any]:
         "unattributed": found.unattributed,
         "undated": found.undated,
         "conflicts": found.conflicts,
+        "proposed_surveys": found.proposed_surveys,
         "alerts": {"open": found.open_alerts, "unacknowledged": found.unacknowledged},
         "messages": {
             "undelivered": found.undelivered,
@@ -379,6 +386,7 @@ def _unit_json(unit: UnitStatus) -> dict[str, Any]:
                 else {
                     "released_on": each.release.released_on,
                     "due_on": each.release.due_on,
+                    "due": each.due,
                     "state": each.release.state,
                     "window_first": each.window_first,
                     "window_last": each.window_last,

@@ -419,6 +419,7 @@ _MAKERS: Mapping[str, Callable[[_Details, AuditSource], list[AuditMessage]]] = {
     "policy.accepted": _used("policy.accepted"),
     "alert.acknowledged": _used("alert.acknowledged"),
     "unit.silenced": _used("unit.silenced"),
+    "unit.retired": _used("unit.retired"),
     "archive.verified": _used("archive.verified"),
     "index.rebuilt": _used("index.rebuilt"),
     "audit.exported": _exported,

@@ -20,6 +20,8 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForProcessing,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
+    EncapsulatedCDAStorage,
+    EncapsulatedPDFStorage,
     EnhancedXRayRadiationDoseSRStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -137,6 +139,9 @@ DOSE_REPORTS = _EVIDENCE
 
 KEY_OBJECTS = _CONTROL
 """Key object selection documents."""
+
+DOCUMENTS = frozenset({EncapsulatedPDFStorage, EncapsulatedCDAStorage})
+"""Documents that are kept as they are: a physicist's report may come as one."""
 
 
 _COMPOSITE_ROOT = "1.2.840.10008.5.1.4.1.1."

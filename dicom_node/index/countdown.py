@@ -1,6 +1,7 @@
 """How exams age, as a query sees it: from an exam's day to its last counting day, and back."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -16,12 +17,13 @@ class Countdown:
     today: date
     policy: Policy
     """Whose windows decide."""
-    ageing_units: frozenset[str]
-    """Ids of the units whose exams age: in service, applying, and with no testing package released."""
+    ageing_units: Mapping[str, date]
+    """Units whose exams age (in service, enrolled, applying, and with no testing package released), by id, each with
+    the first exam day that counts."""
 
     def until(self, unit_id: str, portion: str, day: date) -> date | None:
         """Return the last day on which a counting exam counts, None where nothing ages."""
-        if unit_id not in self.ageing_units:
+        if unit_id not in self.ageing_units or day < self.ageing_units[unit_id]:
             return None
         return self.policy.windows(Portion(portion)).counts_until(day, self.today)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, bindparam, func, select
 
 from dicom_node.accreditation.exams import Override
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.errors import OperatorError
 from dicom_node.index.tables import decision
 
@@ -65,8 +65,8 @@ def insert(conn: Connection, new: Decision) -> bool:
 
     Raises OperatorError when the value is none that the kind takes.
     """
-    if new.kind is DecisionKind.CLASSIFY and new.value and new.value not in set(Portion):
-        raise OperatorError(f"an exam cannot be classified as that; use one of {', '.join(Portion)}")
+    if new.kind is DecisionKind.CLASSIFY and new.value and new.value not in EXAM_PORTIONS:
+        raise OperatorError(f"an exam cannot be classified as that; use one of {', '.join(EXAM_PORTIONS)}")
     if conn.execute(select(decision.c.id).where(decision.c.id == new.id)).first() is not None:
         return False
     number = conn.execute(select(func.coalesce(func.max(decision.c.number), 0))).scalar_one() + 1

@@ -143,13 +143,17 @@ def listed(
     return _records(conn, query.order_by(exam.c.day.is_(None), exam.c.day.desc(), exam.c.id))
 
 
-def newest_counting(conn: Connection, unit_id: str, portion: Portion, until: date) -> CountingExam | None:
+def newest_counting(
+    conn: Connection, unit_id: str, portion: Portion, until: date, since: date | None = None
+) -> CountingExam | None:
     """Return the newest exam that counts for a unit up to a day, that of the highest id of several; None without any.
 
-    It is found by the index, however many exams the unit has.
+    ``since`` leaves out those of an earlier day, such as were made before the unit was enrolled. It is found by the
+    index, however many exams the unit has.
     """
     found = _NEWEST.first(Cursor(conn), {"unit_id": unit_id, "portion": portion.value, "until": until})
-    return None if found is None else CountingExam(exam_id=found[0], day=found[1], source=found[2])
+    newest = None if found is None else CountingExam(exam_id=found[0], day=found[1], source=found[2])
+    return None if newest is None or (since is not None and newest.day < since) else newest
 
 
 def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord]:

@@ -61,6 +61,15 @@ def history(conn: Connection, release_id: str) -> list[ReleaseVersion]:
     return _versions(conn, select(release).where(release.c.id == release_id).order_by(release.c.version))
 
 
+def ever_out(conn: Connection, release_ids: Collection[str]) -> set[str]:
+    """Return those of some packages that were more than planned at any time before they were closed."""
+    if not release_ids:
+        return set()
+    never = (ReleaseState.PLANNED.value, ReleaseState.CLOSED.value)
+    query = select(release.c.id).distinct().where(release.c.id.in_(release_ids), release.c.state.not_in(never))
+    return set(conn.execute(query).scalars())
+
+
 def _versions(conn: Connection, query: Any) -> list[ReleaseVersion]:
     return [
         ReleaseVersion(**row | {"state": ReleaseState(row["state"])})

@@ -121,6 +121,11 @@ def unit_silenced(trail: Trail, *, by: str, unit_id: str, until: str) -> None:
     note(trail, "unit.silenced", by=by, unit=unit_id, until=until)
 
 
+def unit_retired(trail: Trail, *, by: str, unit_id: str, retired_on: str, reason: str) -> None:
+    """Record that a person wrote the last day in service of a unit into the configuration."""
+    note(trail, "unit.retired", by=by, unit=unit_id, retired_on=retired_on, reason=reason)
+
+
 def archive_verified(trail: Trail, *, by: str, checked: int, damaged: int, missing: int) -> None:
     """Record that stored objects were read again."""
     note(trail, "archive.verified", by=by, checked=checked, damaged=damaged, missing=missing)

@@ -16,6 +16,7 @@ from dicom_node.errors import OperatorError
 from dicom_node.index import exams
 from dicom_node.index.engine import Index
 from dicom_node.services.found import Rules, whats_so
+from dicom_node.services.kept import read_surveys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,12 @@ def plan_units(
             standings = situations[unit_id].standings
             portions = tuple(
                 plan_portion(
-                    each, _counting(conn, each, rules.policy, today, release), rules.policy, today=today, asked=release
+                    rules.registry.units[unit_id],
+                    each,
+                    _counting(conn, each, rules.policy, today, release),
+                    rules.policy,
+                    today=today,
+                    asked=release,
                 )
                 for each in standings
             )
@@ -98,7 +104,7 @@ def plan_units(
                     unit=unit_id,
                     label=rules.registry.units[unit_id].label,
                     portions=portions,
-                    events=tuple(calendar(portions, standings[0].release, today)),
+                    events=tuple(calendar(portions, standings[0].release, rules.policy.terms, today)),
                 )
             )
         return plans
@@ -106,6 +112,8 @@ def plan_units(
 
 def _counting(conn: Connection, of: Standing, policy: Policy, today: date, asked: date | None) -> list[CountingExam]:
     """Return the exams that count and lie in the window of today, of the release in force or of the one asked about."""
+    if of.portion is Portion.PHYSICIST:
+        return [each.counting() for each in read_surveys(conn, [of.unit]) if not each.withdrawn]
     windows = policy.windows(of.portion)
     since = min(windows.first_day(today), windows.first_day(asked or today), of.window_first or date.max)
     listed = exams.listed(conn, unit_id=of.unit, portion=of.portion, since=since, until=today)
@@ -125,7 +133,12 @@ def _inside_the_calendar() -> Iterator[None]:
 
 
 def _worth_a_reason(conn: Connection, unit_id: str, portion: Portion) -> list[ExamOnFile]:
-    """Return the unit's exams of a portion, excluded ones too, and those that nobody can tell."""
+    """Return the unit's exams of a portion, excluded ones too, and those that nobody can tell; or its surveys."""
+    if portion is Portion.PHYSICIST:
+        return [
+            ExamOnFile(exam_id=each.id, portion=portion, day=each.day, source=each.told_by, excluded=each.withdrawn)
+            for each in read_surveys(conn, [unit_id])
+        ]
     found = [each for one in (portion, Portion.UNCLEAR) for each in exams.listed(conn, unit_id=unit_id, portion=one)]
     return [
         ExamOnFile(

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import date, tzinfo
 
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.standing import ReleaseState, release_in_force
+from dicom_node.accreditation.standing import ReleaseState, bearing_on, release_in_force
 from dicom_node.accreditation.units import Registry
 from dicom_node.dicom.query import Query
 from dicom_node.errors import QueryLimitError
-from dicom_node.index import releases
 from dicom_node.index.countdown import Countdown
 from dicom_node.index.engine import Index
 from dicom_node.index.find import Page, find_pages
+from dicom_node.services.cycles import packages_by_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +66,21 @@ class FindService:
         """Return how exams age, with no unit's when the query does not ask."""
         today = self.today()
         asks = not query.keywords.isdisjoint({"DaysLeft", "CountsUntil"})
-        ageing_units = self._ageing_units(today) if asks else frozenset()
+        ageing_units = self._ageing_units(today) if asks else {}
         return Countdown(today=today, policy=self.policy(), ageing_units=ageing_units)
 
-    def _ageing_units(self, today: date) -> frozenset[str]:
-        """Return the units whose exams age: in service, applying, and with no testing package released."""
+    def _ageing_units(self, today: date) -> dict[str, date]:
+        """Return the units whose exams age, each with the first exam day that counts."""
+        units = tuple(self.registry().units.values())
         with self.index.read() as conn:
-            packages = releases.current(conn)
-        ageing = set()
-        for unit in self.registry().units.values():
-            release = release_in_force(package.release for package in packages if package.unit_id == unit.id)
+            packages = packages_by_unit(conn, units, today)
+        ageing = {}
+        for unit in units:
+            enrolment = unit.enrolment_on(today)
             retired = unit.retired_on is not None and unit.retired_on < today
-            if unit.applying and not retired and (release is None or release.state is ReleaseState.PLANNED):
-                ageing.add(unit.id)
-        return frozenset(ageing)
+            if enrolment is None or retired or not unit.applying:
+                continue
+            release = release_in_force(bearing_on(enrolment, packages[unit.id]))
+            if release is None or release.state is ReleaseState.PLANNED:
+                ageing[unit.id] = enrolment.first_day or date.min
+        return ageing

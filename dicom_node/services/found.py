@@ -9,12 +9,12 @@ from datetime import UTC, date, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
-from dicom_node.accreditation.explain import arithmetic_sentence, override_sentence, rule_sentence
+from dicom_node.accreditation.explain import arithmetic_sentence, due_sentence, override_sentence, rule_sentence
 from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import COUNTING_PORTIONS, PORTIONS, Portion
 from dicom_node.accreditation.reminders import Severity, due_reminder, next_reminder
-from dicom_node.accreditation.standing import ReleaseState, Standing, State, standing
+from dicom_node.accreditation.standing import ReleaseState, Standing, State, is_not_watched, standing
 from dicom_node.accreditation.units import Registry, Unit
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import counted
@@ -76,7 +76,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Where a unit stands in each counting portion, and what needs people there."""
+    """Where a unit stands in each portion, and what needs people there."""
 
     standings: tuple[Standing, ...] = ()
     found: tuple[Found, ...] = ()
@@ -109,7 +109,7 @@ def situation(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> Situat
             today=today,
             warn_days=max(rules.ladders[portion]),
         )
-        for portion in COUNTING_PORTIONS
+        for portion in PORTIONS
     )
     return Situation(standings=standings, found=tuple(_of_unit(unit, facts, standings, rules, today)))
 
@@ -167,12 +167,15 @@ def _certificate(end: CertificateEnd, today: date) -> Iterator[Found]:
 def _eligibility(
     facts: UnitFacts, each: Standing, standings: Sequence[Standing], rules: Rules, today: date
 ) -> list[Found]:
-    """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use."""
+    """Return the reminder that holds for a portion; a missing exam is told of once the unit is in use.
+
+    A survey that was never recorded is not told of.
+    """
     ladder = rules.ladders[each.portion]
     reminder, following = due_reminder(each, ladder, today), next_reminder(each, ladder, today)
     if reminder is not None:
         key, began, severity = reminder.key, stage(reminder.stage, reminder.on), reminder.severity
-    elif each.state is State.MISSING and any(other.newest is not None for other in standings):
+    elif each.state is State.MISSING and each.portion in COUNTING_PORTIONS and _is_in_use(standings):
         key, began, severity = f"eligibility/{each.unit}/{each.portion}/missing", stage("missing"), Severity.WARNING
     else:
         return []
@@ -181,9 +184,7 @@ def _eligibility(
     details = {
         "state": each.state.value,
         "rule": _rule(rules.policy, each, today),
-        "arithmetic": arithmetic_sentence(windows, each.newest.day, each.cutoff)
-        if each.newest is not None and each.counts_until is not None and each.cutoff is not None
-        else "",
+        "arithmetic": _arithmetic(rules.policy, each),
         "policy_id": each.policy_id,
         "months": windows.months_on(release.released_on if release and not planned else each.cutoff or today),
         "exam_id": each.newest.exam_id if each.newest else "",
@@ -211,8 +212,17 @@ def _eligibility(
     ]
 
 
+def _arithmetic(policy: Policy, each: Standing) -> str:
+    """Say how the day follows that is counted down to; "" when none is."""
+    if each.state is State.SHORT and each.release is not None:
+        return due_sentence(each.release, policy.terms)
+    if each.newest is None or each.counts_until is None or each.cutoff is None:
+        return ""
+    return arithmetic_sentence(policy.windows(each.portion), each.newest.day, each.cutoff)
+
+
 def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> list[str]:
-    """Say what is worth knowing beside an alert: the other portion, and exams nobody could place."""
+    """Say what is worth knowing beside an alert: the other portions, and exams nobody could place."""
     sentences = [_in_short(other) for other in standings if other.portion is not each.portion]
     if facts.waiting:
         shown = ", ".join(facts.waiting[: findings.SHOWN])
@@ -223,15 +233,22 @@ def _also(facts: UnitFacts, each: Standing, standings: Iterable[Standing]) -> li
     return [sentence for sentence in sentences if sentence]
 
 
+def _is_in_use(standings: Iterable[Standing]) -> bool:
+    return any(each.newest is not None for each in standings if each.portion in COUNTING_PORTIONS)
+
+
 def _in_short(each: Standing) -> str:
-    name = each.portion.value.capitalize()
+    name, noun = each.portion.label.capitalize(), each.portion.noun
+    if is_not_watched(each):
+        return ""
     if each.newest is None:
-        return f"{name}: no exam on file."
+        return f"{name}: no {noun} on file."
     if each.counts_until is not None:
-        return f"{name}: the newest exam, of {each.newest.day}, counts until {each.counts_until}."
+        return f"{name}: the newest {noun}, of {each.newest.day}, counts until {each.counts_until}."
     if each.state is State.SECURED and each.release is not None:
         return (
-            f"{name}: the exam of {each.newest.day} is inside the window of the package of {each.release.released_on}."
+            f"{name}: the {noun} of {each.newest.day} is inside the window of the package of "
+            f"{each.release.released_on}."
         )
     return ""
 

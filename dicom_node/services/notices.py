@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.reminders import Severity
 from dicom_node.alerts.notice import URGENCY, AlertKind, Item, Notice, NoticeKind, StandingLine
 from dicom_node.index.alerts import Alert, Silence
@@ -51,8 +52,8 @@ def unit_notice(
     items = tuple(firing or resolved)
     over = [f"Resolved: {_over(item)}" for item in resolved] if firing else []
     beside = [sentence for item in items if firing for sentence in item.details.get("also", ())]
-    # Of two portions that fire, each would be mentioned beside the other.
-    told = {item.portion for item in items}
+    # Of portions that fire together, each would be mentioned beside the other.
+    told = {Portion(item.portion).label for item in items if item.portion}
     also = [each for each in dict.fromkeys(beside) if each.partition(":")[0].lower() not in told]
     return Notice(
         key=key,
@@ -99,7 +100,7 @@ def digest_notice(
         table=tuple(
             StandingLine(
                 unit=labels.get(each.unit_id, each.unit_id),
-                portion=each.portion,
+                portion=each.portion.label,
                 state=each.state,
                 exam_day=each.exam_day,
                 cutoff=each.cutoff,
@@ -112,5 +113,5 @@ def digest_notice(
 def _over(item: Item) -> str:
     solution = item.details.get("solution", {})
     if solution.get("exam_day"):
-        return f"the {item.portion} exam of {solution['exam_day']} solved an earlier alert."
+        return f"the {Portion(item.portion).evidence} of {solution['exam_day']} solved an earlier alert."
     return f"{solution.get('reason', 'an earlier alert is no longer so')}."

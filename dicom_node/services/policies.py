@@ -118,16 +118,16 @@ def differences(one: Policy, other: Policy) -> list[Difference]:
 
 def _said(policy: Policy) -> dict[str, str]:
     said = {"id": policy.id}
-    said |= {f"{portion} window": f"{months} months" for portion, months in policy.months.items()}
+    said |= {f"{portion.label} window": f"{months} months" for portion, months in policy.months.items()}
     for each in policy.overrides:
         said[f"releases {each.first} to {each.last}"] = _override_words(each)
     said |= {each.name.replace("_", " "): str(getattr(policy.terms, each.name)) for each in fields(policy.terms)}
     names = [each.name for each in fields(Policy) if each.name not in {"id", "months", "overrides", "terms"}]
-    said |= {name: str(getattr(policy, name)) for name in names if getattr(policy, name)}
+    said |= {name.replace("_", " "): str(getattr(policy, name)) for name in names if getattr(policy, name)}
     return said
 
 
 def _override_words(override: Override) -> str:
-    months = ", ".join(f"{portion} {months} months" for portion, months in override.months.items())
+    months = ", ".join(f"{portion.label} {months} months" for portion, months in override.months.items())
     source = f"{months} ({override.citation}; {override.address})"
     return f"{source} {override.note}".strip()

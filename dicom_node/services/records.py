@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from dicom_node.accreditation.policies import Override, Policy, Terms
+from dicom_node.accreditation.policies import SURVEY_MONTHS, Override, Policy, Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.archive.journal import Journal
@@ -245,5 +245,6 @@ def _accepted(record: Mapping[str, Any]) -> AcceptedPolicy:
 
 def _windows_read(record: Mapping[str, Any]) -> dict[str, Any]:
     days = {key: date.fromisoformat(record[key]) for key in ("revision", "first", "last") if key in record}
-    months = {Portion(portion): number for portion, number in record["months"].items()}
+    # What was accepted before surveys were recorded has no months of them.
+    months = {Portion.PHYSICIST: SURVEY_MONTHS} | {Portion(key): number for key, number in record["months"].items()}
     return {**record, **days, "months": months}

@@ -35,7 +35,7 @@ def solution(alert: Alert, standings: Iterable[Standing]) -> dict[str, Any]:
     if now.state is State.RETIRED:
         return {"reason": "the unit is retired"}
     if now.state is State.NOT_REQUIRED:
-        return {"reason": "the unit is not applying for accreditation"}
+        return {"reason": "the unit is not applying for accreditation, or is enrolled at no facility"}
     return _by_exam(alert, now) or _by_release(now) or _by_rule(now)
 
 
@@ -61,11 +61,16 @@ def _by_release(now: Standing) -> dict[str, Any] | None:
         return None
     released = f"the testing package released on {now.release.released_on} is {now.release.state}"
     if now.state is State.SECURED and now.newest is not None:
-        return {"reason": f"{released}, and by rule {now.policy_id} the exam of {now.newest.day} is inside its window"}
+        return {"reason": f"{released}, and by rule {now.policy_id} {_newest(now)} is inside its window"}
     return {"reason": f"{released}, so nothing is counted down"}
 
 
 def _by_rule(now: Standing) -> dict[str, Any]:
     if now.newest is not None and now.counts_until is not None:
-        return {"reason": f"by rule {now.policy_id} the exam of {now.newest.day} counts until {now.counts_until}"}
-    return {"reason": "the exam it was about no longer counts"}
+        return {"reason": f"by rule {now.policy_id} {_newest(now)} counts until {now.counts_until}"}
+    return {"reason": f"the {now.portion.noun} it was about no longer counts"}
+
+
+def _newest(now: Standing) -> str:
+    assert now.newest is not None
+    return f"the {now.portion.noun} of {now.newest.day}"

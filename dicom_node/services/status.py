@@ -19,6 +19,7 @@ from dicom_node.services.finding import Found
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.notices import item_found
 from dicom_node.services.review import last_review
+from dicom_node.services.surveys import proposals
 
 _RECENT = timedelta(weeks=1)
 """How long a message that was refused for good is still counted."""
@@ -65,6 +66,8 @@ class Status:
     """Exams of no known unit that may still count."""
     undated: int
     """Exams without a day that would count with one."""
+    proposed_surveys: int
+    """Documents that may be reports of a physicist's survey, and that nobody decided about."""
     conflicts: int
     """Instances that came with several contents and wait for a decision."""
     open_alerts: int
@@ -113,6 +116,7 @@ def read_status(
             concerns=tuple(_concern(each, labels, today) for unit_id in asked for each in so[unit_id].found),
             unattributed=len(exams.unattributed(conn, first_day(today, rules.oldest_months))),
             undated=len(exams.undated(conn)),
+            proposed_surveys=len(proposals(conn, [unit.id for unit in units])),
             conflicts=sum(each.waits for each in conflicts.conflicts(conn)),
             open_alerts=len(firing),
             unacknowledged=sum(each.acknowledged_at is None for each in firing),

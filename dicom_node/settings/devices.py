@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
@@ -392,7 +392,7 @@ class RuleTable(ConfigTable):
     """Id of the unit it sets."""
     attachment: Id | None = None
     """Id of the attachment it sets."""
-    portion: Portion | None = None
+    portion: Literal["clinical", "phantom", "neither", "unclear"] | None = None
     """Portion it sets."""
 
     @model_validator(mode="after")
@@ -419,5 +419,5 @@ class RuleTable(ConfigTable):
             ),
             unit=self.unit,
             attachment=self.attachment,
-            portion=self.portion,
+            portion=None if self.portion is None else Portion(self.portion),
         )

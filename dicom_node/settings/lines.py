@@ -21,6 +21,13 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     return _Reader(text).read()
 
 
+def header_lines(text: str) -> dict[KeyPath, int]:
+    """Map every table that has a header ``[a.b]`` of its own to its line, the first line being 1; the text as above."""
+    reader = _Reader(text)
+    reader.read()
+    return reader.headers
+
+
 def line_of(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
     """Return the line of ``path`` or, when it is not in the file, of the nearest table around it; 1 for none."""
     for end in range(len(path), 0, -1):
@@ -41,6 +48,8 @@ class _Reader:
         self._line_starts = [0, *(at + 1 for at, char in enumerate(text) if char == "\n")]
         self._lines: dict[KeyPath, int] = {}
         self._array_sizes: dict[KeyPath, int] = {}
+        self.headers: dict[KeyPath, int] = {}
+        """The lines of ``[a.b]``, not of ``[[a.b]]``."""
 
     def read(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
@@ -90,6 +99,8 @@ class _Reader:
                 path += (self._array_sizes[path] - 1,)
         self._at = start
         self._note(path)
+        if opening == "[":
+            self.headers[path] = bisect_right(self._line_starts, start)
         self._at = after
         return path
 

@@ -42,21 +42,22 @@ class Origins:
 
     def of(self, path: KeyPath) -> str:
         """Return the variable, or file and line, that set a key; ``default`` when nothing did."""
-        variable = self._variable(path)
+        variable = self.variable(path)
         if variable:
             return variable
         return f"{self.path}:{self.lines[path]}" if path in self.lines else "default"
 
     def place(self, path: KeyPath) -> str:
         """Return where a problem with a key is to be mended: the variable, or file and line."""
-        return self._variable(path) or f"{self.path}:{line_of(self.lines, path)}"
+        return self.variable(path) or f"{self.path}:{line_of(self.lines, path)}"
 
     def order(self, path: KeyPath) -> tuple[int, str]:
         """Return what sorts problems: the file from top to bottom, then the environment."""
-        variable = self._variable(path)
+        variable = self.variable(path)
         return (1 << 62, variable) if variable else (line_of(self.lines, path), "")
 
-    def _variable(self, path: KeyPath) -> str:
+    def variable(self, path: KeyPath) -> str:
+        """Return the variable of the environment that set a key or a table around it, "" for none."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.variables:
                 return self.variables[path[:end]]
@@ -85,7 +86,11 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Loaded:
     Relative paths in the file start at the file's folder, those in the environment at the current one. Raises
     ConfigError with every problem found; a file that is no TOML has one.
     """
-    text = _read(path)
+    return load_text(path, read_text(path), environ)
+
+
+def load_text(path: Path, text: str, environ: Mapping[str, str]) -> Loaded:
+    """Check a text as if it were the configuration file ``path``. Raises ConfigError as ``load_settings``."""
     data = _parse(path, text)
     changed = overrides(data, environ)
     origins = Origins(path=path, lines=key_lines(text), variables=changed.variables)
@@ -104,7 +109,8 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Loaded:
     return Loaded(settings=settings, path=path, warnings=tuple(warnings), origins=origins)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a configuration file, its line ends as they are. Raises ConfigError."""
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -9,7 +9,15 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from sqlalchemy import URL, make_url
 
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, Policy, choose_policy, load_policies
+from dicom_node.accreditation.policies import (
+    DEFAULT_POLICY_ID,
+    SURVEY_ARTICLE,
+    SURVEY_MONTHS,
+    Override,
+    Policy,
+    choose_policy,
+    load_policies,
+)
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import OWN_FACILITY, Facility, Registry
 from dicom_node.dimse.access import Caller, Destination
@@ -174,6 +182,8 @@ class RemindTable(ConfigTable):
     """Ladder of the clinical portion."""
     phantom: Ladder = (60, 30, 14, 7, 3, 1)
     """Ladder of the phantom portion."""
+    physicist: Ladder = (60, 30, 14, 7, 3, 1)
+    """Ladder of the physicist report: days before a survey stops counting."""
 
 
 class MonthsTable(ConfigTable):
@@ -183,10 +193,13 @@ class MonthsTable(ConfigTable):
     """Months of the clinical portion."""
     phantom: Whole = Field(ge=1, le=120, examples=[6])
     """Months of the phantom portion."""
+    physicist: Whole | None = Field(default=None, ge=1, le=120)
+    """Months between physicist surveys; those of the ACR, or in an override those of the policy, when left out."""
 
-    def by_portion(self) -> dict[Portion, int]:
-        """Return the months as the rules take them."""
-        return {Portion.CLINICAL: self.clinical, Portion.PHANTOM: self.phantom}
+    def by_portion(self, surveys: int = SURVEY_MONTHS) -> dict[Portion, int]:
+        """Return the months as the rules take them; ``surveys`` where those of the physicist report are left out."""
+        physicist = surveys if self.physicist is None else self.physicist
+        return {Portion.CLINICAL: self.clinical, Portion.PHANTOM: self.phantom, Portion.PHYSICIST: physicist}
 
 
 class PolicyTable(ConfigTable):
@@ -219,6 +232,7 @@ class PolicyTable(ConfigTable):
             address=self.address,
             anchor=self.anchor,
             months=self.months.by_portion(),
+            survey_article=SURVEY_ARTICLE if self.months.physicist is None else "",
             note=self.note,
         )
 
@@ -248,12 +262,12 @@ class OverrideTable(ConfigTable):
         check_span(self.first_day, self.last_day)
         return self
 
-    def override(self) -> Override:
-        """Return the value the rules work with."""
+    def override(self, policy: Policy) -> Override:
+        """Return the value the rules work with, for the policy it belongs to."""
         return Override(
             first=self.first_day,
             last=self.last_day,
-            months=self.months.by_portion(),
+            months=self.months.by_portion(policy.months[Portion.PHYSICIST]),
             article=self.article,
             revision=self.revision,
             address=self.address,
@@ -333,13 +347,17 @@ class Settings(ConfigTable):
 
     def _overridden(self, policy: Policy, chosen: str) -> Policy:
         tables = (each for each in self.accreditation.overrides if (each.policy or chosen) == policy.id)
-        overrides = sorted((table.override() for table in tables), key=lambda each: each.first)
+        overrides = sorted((table.override(policy) for table in tables), key=lambda each: each.first)
         return replace(policy, overrides=tuple(overrides))
 
     def ladders(self) -> dict[Portion, tuple[int, ...]]:
         """Return the days before an exam stops counting on which people are reminded, longest first."""
         remind = self.accreditation.remind
-        return {Portion.CLINICAL: remind.clinical, Portion.PHANTOM: remind.phantom}
+        return {
+            Portion.CLINICAL: remind.clinical,
+            Portion.PHANTOM: remind.phantom,
+            Portion.PHYSICIST: remind.physicist,
+        }
 
     def callers(self) -> tuple[Caller, ...]:
         """Return who may call the node, from where, with what and for what; one entry for all that is the same.

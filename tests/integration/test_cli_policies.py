@@ -103,30 +103,37 @@ def portions(commands: Commands) -> list[tuple[str, str | None]]:
     return [(each["state"], each["counts_until"]) for each in unit["portions"]]
 
 
-BEFORE = [("ok", "2027-03-14"), ("lapsed", "2026-09-02")]
-AFTER = [("ok", "2027-03-14"), ("ok", "2027-05-02")]
+BEFORE = [("ok", "2027-03-14"), ("lapsed", "2026-09-02"), ("missing", None)]
+AFTER = [("ok", "2027-03-14"), ("ok", "2027-05-02"), ("missing", None)]
 
 
 def test_the_list_marks_what_is_in_use_and_what_is_newer(site: Path, commands: Commands) -> None:
     lines = commands.good("policies", "list").lines
     assert [line.split()[0] for line in lines] == ["ID", SIX, FOURTEEN]
-    assert lines[1].endswith("2023-03-03  6 months  6 months   in use")
-    assert lines[2].endswith("2026-01-14  6 months  14 months  newer")
+    assert lines[1].endswith("2023-03-03  6 months  6 months   14 months         in use")
+    assert lines[2].endswith("2026-01-14  6 months  14 months  14 months         newer")
     configure(site, OWN.format(months=8))
     own = commands.json("policies", "list")[0]
-    assert (own["id"], own["marks"], own["months"]) == ("ours", ["in use", "own"], {"clinical": 8, "phantom": 6})
+    assert (own["id"], own["marks"]) == ("ours", ["in use", "own"])
+    assert own["months"] == {"clinical": 8, "phantom": 6, "physicist": 14}
 
 
 def test_one_is_shown_with_all_there_is(site: Path, commands: Commands) -> None:
     told = " ".join(" ".join(commands.good("policies", "show", FOURTEEN).out.split()).split())
-    assert told.startswith(f"{FOURTEEN} (newer) windows: clinical 6 months, phantom 14 months, counted back from the ")
-    for part in ("revised 2026-01-14", "address: https://accreditationsupport.acr.org/", "known second-hand"):
+    assert told.startswith(f"{FOURTEEN} (newer) windows: clinical 6 months, phantom 14 months, physicist report 14 ")
+    parts = ("months, counted back from the", "revised 2026-01-14", "address: https://accreditationsupport.acr.org/")
+    for part in (*parts, "known second-hand"):
         assert part in told
     configure(site, OVERRIDE)
     told = " ".join(commands.good("policies", "show", SIX).out.split())
-    assert "override: released from 2026-11-01 to 2027-01-31: clinical 9 months, phantom 9 months" in told
+    months = "clinical 9 months, phantom 9 months, physicist report 14 months"
+    assert f"override: released from 2026-11-01 to 2027-01-31: {months}" in told
     assert "Letter on the pandemic, 2026-10-20; file in the physics office note: Known from a copy." in told
-    assert commands.json("policies", "show", SIX)["overrides"][0]["months"] == {"clinical": 9, "phantom": 9}
+    assert commands.json("policies", "show", SIX)["overrides"][0]["months"] == {
+        "clinical": 9,
+        "phantom": 9,
+        "physicist": 14,
+    }
 
 
 def test_a_policy_that_is_not_there_is_told(site: Path, commands: Commands) -> None:
@@ -144,7 +151,7 @@ def test_the_comparison_shows_every_unit_before_and_after(filled: Path, commands
         ["prone1", "clinical", "ok", "2027-03-14", "111", "ok", "2027-03-14", "111"],
         ["prone1", "phantom", "lapsed", "2026-09-02", "-82", "ok", "2027-05-02", "160", "changes"],
     ]
-    assert lines[-1] == "1 of 6 standings would change."
+    assert lines[-1] == "1 of 9 standings would change."
     told = commands.json("policies", "diff", FOURTEEN, SIX)
     assert (told["policy"], told["other"]) == (FOURTEEN, SIX)
     changed = [each for each in told["units"] if each["changes"]]
@@ -167,7 +174,7 @@ def test_a_changed_policy_waits_to_be_accepted(filled: Path, commands: Commands)
     assert commands.json("eligibility", "explain", "prone1")[1]["policy_id"] == SIX
 
     shown = commands.good("policies", "accept", "--yes", "--reason", "the new letter", "--by", "jane")
-    assert "prone1     phantom   lapsed" in shown.out
+    assert "prone1     phantom           lapsed" in shown.out
     assert shown.lines[-1] == f"Standings are worked out by {FOURTEEN} from now on."
     assert portions(commands) == AFTER
     assert commands("check-config").err == ""
@@ -234,6 +241,24 @@ def test_it_survives_the_index(filled: Path, commands: Commands) -> None:
     assert portions(commands) == AFTER
 
 
+def test_what_was_accepted_before_there_were_surveys_has_their_months(site: Path, commands: Commands) -> None:
+    months = {"clinical": 7, "phantom": 6}
+    override = {
+        "first": "2026-11-01", "last": "2027-01-31", "months": months, "article": "A", "revision": "2026-10-20",
+        "address": "on file", "note": "",
+    }  # fmt: skip
+    policy = {
+        "id": "ours", "program": "P", "article": "A", "revision": "2026-02-01", "address": "on file", "anchor": "x",
+        "months": months, "note": "", "overrides": [override],
+    }  # fmt: skip
+    record = {"policy": policy, "reason": "x", "accepted_by": "lee", "accepted_at": "2026-03-01T12:00:00+00:00"}
+    with opened_site(site) as stores:
+        stores.archive.journal.append("policy", record)
+    told = commands.json("policies", "show", "ours")
+    assert told["months"] == told["overrides"][0]["months"] == {"clinical": 7, "phantom": 6, "physicist": 14}
+    assert "in use" in told["marks"]
+
+
 def test_a_journal_that_cannot_be_read_is_told(filled: Path, commands: Commands) -> None:
     configure(filled, NEWER)
     journal = filled.parent / "data" / JOURNAL / "journal.jsonl"
@@ -248,7 +273,7 @@ def test_an_override_is_told_with_its_source(filled: Path, commands: Commands) -
     assert commands.json("status")["policy_not_accepted"] == SIX
     commands.good("policies", "accept", "--yes", "--reason", "the letter came")
     # Nine months from 2 March are 2 December; those from 14 September would go on, but the spell ends before.
-    assert portions(commands) == [("ok", "2027-03-14"), ("nearing", "2026-12-02")]
+    assert portions(commands) == [("ok", "2027-03-14"), ("nearing", "2026-12-02"), ("missing", None)]
     told = " ".join(commands.good("eligibility", "explain", "prone1", "--portion", "phantom").out.split())
     assert "For packages released from 2026-11-01 to 2027-01-31, both days included, phantom exams count" in told
     assert "within 9 calendar months (Letter on the pandemic, 2026-10-20; file in the physics office)" in told

@@ -90,8 +90,8 @@ class TestRelease:
 
     def test_it_fixes_the_window_and_has_the_node_review(self, filled: Path, commands: Commands) -> None:
         record(commands, "prone1", "--date", "2026-11-20")
-        (clinical, phantom) = commands.json("status", "--unit", "prone1")["units"][0]["portions"]
-        assert (clinical["state"], phantom["state"]) == ("secured", "short")
+        portions = commands.json("status", "--unit", "prone1")["units"][0]["portions"]
+        assert [each["state"] for each in portions] == ["secured", "short", "short"]
         with opened_site(filled) as stores, stores.index.read() as conn:
             assert is_review_wanted(conn)
 
@@ -202,7 +202,7 @@ class TestExplain:
         filled.write_text(filled.read_text("utf-8") + OVERRIDE, "utf-8")
         words = ("eligibility", "plan", "--unit", "prone1", "--policy", "acr-sbb-2026-01-14", "--release")
         for release, need in (("2027-04-30", "by"), ("2027-05-01", "no"), ("2027-06-30", "no"), ("2027-07-01", "by")):
-            (clinical, _) = commands.json(*words, release)["units"][0]["portions"]
+            (clinical, _, _) = commands.json(*words, release)["units"][0]["portions"]
             assert clinical["need"] == need, release
 
     @pytest.mark.parametrize("words", [("explain", "prone1"), ("plan",)])
@@ -225,15 +225,16 @@ class TestPlan:
         assert list(told) == ["policy_id", "today", "until", "asked_release", "units", "calendar"]
         assert (told["policy_id"], told["today"], told["until"]) == ("acr-sbb-2023-03-03", "2026-11-23", "2028-01-23")
         ((unit,), months) = (told["units"], told["calendar"])
-        (clinical, phantom) = unit["portions"]
+        (clinical, phantom, physicist) = unit["portions"]
         assert (unit["unit"], unit["label"]) == ("prone1", "Prone table, room 2")
         assert list(clinical) == [
             "unit", "portion", "state", "release", "release_state", "window_first", "window_last", "counting", "newest",
-            "counts_until", "last_release", "need", "needed_by", "needed_from",
+            "counts_until", "last_release", "need", "needed_by", "needed_from", "enrolment", "left_out",
         ]  # fmt: skip
         assert [(each["day"], each["ambiguous"]) for each in clinical["counting"]] == [("2026-09-14", False)]
         assert (clinical["need"], clinical["needed_by"], clinical["counts_until"]) == ("no", None, "2027-03-14")
         assert (phantom["need"], phantom["needed_by"], phantom["needed_from"]) == ("by", "2027-03-14", "2026-11-23")
+        assert (physicist["need"], physicist["needed_by"], physicist["newest"]) == ("by", "2027-03-14", None)
         assert [each["month"] for each in months] == [
             *("2026-11", "2026-12"),
             *(f"2027-{month:02}" for month in range(1, 13)),
@@ -252,20 +253,23 @@ class TestPlan:
         record(commands, "upright_b", "--date", "2027-08-31", "--planned")
         lines = commands.good("eligibility", "plan").lines
         assert max(map(len, lines)) <= 80
-        assert [line.split() for line in lines if line.startswith(("Unit", "prone1", "upright", "     "))][:7] == [
+        assert [line.split() for line in lines if line.startswith(("Unit", "prone1", "upright", "     "))][:10] == [
             ["Unit", "Portion", "Release", "Count", "Count", "until", "New", "exam"],
             ["prone1", "clinical", "-", "2", "2027-03-14", "by", "2027-03-14"],
             ["phantom", "-", "0", "-", "now"],
+            ["physicist", "report", "-", "0", "-", "now"],
             ["upright_a", "clinical", "2026-11-20", "0", "-", "by", "2027-01-04"],
             ["phantom", "2026-11-20", "0", "-", "by", "2027-01-04"],
+            ["physicist", "report", "2026-11-20", "0", "-", "by", "2027-01-04"],
             ["upright_b", "clinical", "2027-08-31", "0", "-", "by", "2027-08-31"],
             ["phantom", "2027-08-31", "0", "-", "by", "2027-08-31"],
+            ["physicist", "report", "2027-08-31", "0", "-", "by", "2027-08-31"],
         ]
         calendar = lines[lines.index("The next 14 months, to 2028-01-23:") + 1 :]
         assert calendar[0] == "2026-11  -"
         text = " ".join(line.strip() for line in calendar)
         for said in (
-            "Mon 04  upright_a: due date of the package of 2026-11-20: a clinical and a phantom exam needed by then",
+            "Mon 04  upright_a: due date of the package of 2026-11-20: a clinical exam and a phantom exam and a",
             "Mon 01  upright_b: from here on a new clinical exam counts for the package planned for 2027-08-31",
             "Sun 14  prone1: last day on which the clinical exam of 2026-09-14 counts",
             "Mon 15  prone1: the clinical exam of 2026-09-14 no longer counts, and no other does",
@@ -290,13 +294,13 @@ class TestPlan:
             "2026-11-20", "3", "-", "passed",
         ]  # fmt: skip
         assert not any(each["events"] for each in commands.json(*words)["calendar"])
-        (clinical, _) = commands.json(*words, "--release", "2027-03-20")["units"][0]["portions"]
+        (clinical, _, _) = commands.json(*words, "--release", "2027-03-20")["units"][0]["portions"]
         assert (clinical["release"], clinical["need"], clinical["needed_by"]) == ("2027-03-20", "by", "2027-03-20")
 
     def test_another_policy_gives_another_plan(self, filled: Path, commands: Commands) -> None:
         filled.write_text(filled.read_text("utf-8") + OWN_POLICY, "utf-8")
         told = commands.json("eligibility", "plan", "--unit", "prone1", "--policy", "ours")
-        (clinical, _) = told["units"][0]["portions"]
+        (clinical, _, _) = told["units"][0]["portions"]
         assert (told["policy_id"], clinical["counts_until"], len(clinical["counting"])) == ("ours", "2026-12-14", 1)
 
     def test_a_plan_that_is_past_is_told(self, filled: Path, commands: Commands) -> None:

@@ -68,21 +68,24 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
     assert lines[3] == (
         "  A newer one ships with the node (acr-sbb-2026-01-14); compare: dicom-node policies diff acr-sbb-2026-01-14"
     )
-    assert lines[5:12] == [
-        "Unit       Portion   State    Newest exam  Counts until  Days left  Last received",
-        "prone1     clinical  ok       2026-09-14   2027-03-14          111  today 09:00",
-        "           phantom   ok       2026-09-14   2027-03-14          111",
-        "upright_a  clinical  nearing  2026-06-08   2026-12-08           15  today 09:00",
-        "           phantom   missing  -            -                     -",
-        "upright_b  clinical  missing  -            -                     -  -",
-        "           phantom   missing  -            -                     -",
+    assert lines[5:15] == [
+        "Unit       Portion           State    Newest exam  Counts until  Days left  Last received",
+        "prone1     clinical          ok       2026-09-14   2027-03-14          111  today 09:00",
+        "           phantom           ok       2026-09-14   2027-03-14          111",
+        "           physicist report  missing  -            -                     -",
+        "upright_a  clinical          nearing  2026-06-08   2026-12-08           15  today 09:00",
+        "           phantom           missing  -            -                     -",
+        "           physicist report  missing  -            -                     -",
+        "upright_b  clinical          missing  -            -                     -  -",
+        "           phantom           missing  -            -                     -",
+        "           physicist report  missing  -            -                     -",
     ]
-    warnings = " ".join(line.strip() for line in lines[13:-2])
+    warnings = " ".join(line.strip() for line in lines[16:-2])
     for told in (
         "! The node is not running: nothing is received, reviewed or sent.",
         "! Upright A, room 4: clinical exam stops counting in 15 days (2026-12-08). Perform and send a biopsy case",
         "record the day its link was released: dicom-node release record upright_a --date YYYY-MM-DD",
-        "! 1 exam from ADDON_WS waits to be told its unit. Say which unit made each exam: dicom-node exams attribute ",
+        "! 1 exam from ADDON_WS matches several units. Say which unit made each exam: dicom-node exams attribute ",
         "! Prone table, room 2: 1 exam without a date that can be trusted.",
     ):
         assert told in warnings
@@ -97,7 +100,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
     assert list(told) == [
         "facility", "time_zone", "now", "today", "policy", "policy_not_accepted", "newer_policy", "node",
         "certificates", "review", "storage", "audit",
-        "units", "unattributed", "undated", "conflicts", "alerts", "messages", "concerns",
+        "units", "unattributed", "undated", "conflicts", "proposed_surveys", "alerts", "messages", "concerns",
     ]  # fmt: skip
     assert (told["now"][:16], told["today"]) == ("2026-11-23T15:00", "2026-11-23")
     assert told["node"] == {
@@ -135,7 +138,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
         "days_left": 15,
         "package": None,
     }
-    assert {each["kind"] for each in told["concerns"]} == {"eligibility", "undated", "unattributed"}
+    assert {each["kind"] for each in told["concerns"]} == {"eligibility", "undated", "ambiguous"}
     assert list(told["concerns"][0]) == ["key", "kind", "unit", "portion", "severity", "headline", "do"]
 
 
@@ -157,12 +160,14 @@ def test_a_package_has_its_window_in_the_table(filled: Path, commands: Commands)
         "secured  2026-09-14   -                     -  today 09:00    "
         "2026-11-20 recorded, window 2026-05-20 to 2027-01-04, exam inside"
     )
-    assert lines[8].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
-    assert lines[10].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside")
+    assert lines[8].endswith("2026-11-20 recorded, window 2025-09-20 to 2027-01-04, no survey inside, due 2027-01-04")
+    assert lines[9].endswith("2026-12-20 planned, window 2026-06-20 to 2027-06-20, would not count")
+    assert lines[12].endswith("2026-11-20 recorded, window 2026-05-20 to 2027-05-20, no exam inside, due 2027-01-04")
     package = commands.json("status")["units"][0]["portions"][0]["package"]
     assert package == {
         "released_on": "2026-11-20",
         "due_on": "2027-01-04",
+        "due": "2027-01-04",
         "state": "recorded",
         "window_first": "2026-05-20",
         "window_last": "2027-01-04",

@@ -22,7 +22,9 @@ from tests.querying import TODAY, ask
 
 STUDIES = 2000
 TABLES = {"study", "name_word", "series", "instance", "exam"}
-COUNTDOWN = Countdown(today=TODAY, policy=load_policies()["acr-sbb-2023-03-03"], ageing_units=frozenset({"u1", "u2"}))
+COUNTDOWN = Countdown(
+    today=TODAY, policy=load_policies()["acr-sbb-2023-03-03"], ageing_units={"u1": date.min, "u2": date.min}
+)
 
 SELECTIVE: dict[str, str] = {
     "PatientID": "P7", "PatientName": "SYNTH^7", "PatientBirthDate": "19700107", "StudyInstanceUID": "1.2.1000007",

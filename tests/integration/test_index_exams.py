@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from dicom_node.accreditation.attribution import Attributed
 from dicom_node.accreditation.exams import Contribution, Exam, Override, fold
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
 from dicom_node.errors import OperatorError
 from dicom_node.index import decisions, exam_upkeep, exams, findings
@@ -39,7 +39,7 @@ def decide(
 derivations = st.builds(
     make_derivation,
     unit=st.sampled_from(["", "a", "b"]),
-    portion=st.sampled_from([*Portion, None]),
+    portion=st.sampled_from([*EXAM_PORTIONS, None]),
     day=st.sampled_from([None, DAY, DAY - timedelta(days=1), DAY + timedelta(days=3)]),
     rule=st.sampled_from(["rule one", "rule two"]),
     stage=st.sampled_from(["", "scout", "pre-fire"]),
@@ -251,7 +251,7 @@ def test_sqlite_and_postgres_hold_the_same(
                     [
                         exams.newest_counting(conn, unit, each, day)
                         for unit in ("a", "b")
-                        for each in Portion
+                        for each in EXAM_PORTIONS
                         for day in days
                     ],
                     findings.units_to_review(conn, NOON + timedelta(seconds=1)),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.accreditation.portions import Portion
 from dicom_node.errors import ConfigError
 from dicom_node.settings import Loaded, find_config, load_settings, protection
 from tests.unit.configs import SMALL, UNIT, write_config
@@ -390,7 +391,32 @@ months = {{ clinical = 8, phantom = 14 }}
 
 def test_a_site_may_write_and_choose_its_own_policy(tmp_path: Path) -> None:
     policy = load(tmp_path, SMALL + UNIT + POLICY.format(chosen="ours", name="ours")).settings.policy()
-    assert (policy.id, sorted(policy.months.values())) == ("ours", [8, 14])
+    assert (policy.id, policy.months) == ("ours", {"clinical": 8, "phantom": 14, "physicist": 14})
+
+
+def test_the_months_of_surveys_are_those_of_the_acr_unless_they_are_written(tmp_path: Path) -> None:
+    text = SMALL + UNIT + POLICY.format(chosen="ours", name="ours")
+    override = """\
+[[accreditation.overrides]]
+from = 2026-03-01
+to = 2026-05-31
+months = { clinical = 9, phantom = 14 }
+article = "Letter"
+revision = 2026-02-01
+address = "on file"
+"""
+    policy = load(tmp_path, text + override).settings.policy()
+    assert "Quality Control: Stereotactic Breast Biopsy" in policy.source(Portion.PHYSICIST)
+    assert policy.overrides[0].months[Portion.PHYSICIST] == 14
+    own = text.replace("phantom = 14 }", "phantom = 14, physicist = 12 }")
+    policy = load(tmp_path, own + override).settings.policy()
+    assert policy.months[Portion.PHYSICIST] == policy.overrides[0].months[Portion.PHYSICIST] == 12
+    assert policy.source(Portion.PHYSICIST) == "P, Letter, revised 2026-02-01; on file"
+
+
+def test_no_rule_makes_an_exam_of_the_physicist_report(tmp_path: Path) -> None:
+    rule = RULE.format(when='StationName = "A"', sets='portion = "physicist"')
+    assert "no such choice" in only_problem(tmp_path, SMALL + UNIT + rule)
 
 
 def test_a_site_may_not_take_the_id_of_a_policy_that_ships(tmp_path: Path) -> None:

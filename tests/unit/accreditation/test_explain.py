@@ -123,9 +123,17 @@ def test_a_short_package_counts_down_to_the_day_an_exam_is_needed() -> None:
     text = words(told(releases=(recorded,)))
     assert "No clinical exam on file lies inside." in text
     assert "to 2027-05-01 (6 calendar months after the release)" in text
-    assert "An exam is needed on or before 2027-05-01: 158 days are left." in text
-    assert "that day is today" in words(told(releases=(recorded,), today=date(2027, 5, 1)))
-    assert "that day is past" in words(told(releases=(recorded,), today=date(2027, 5, 2)))
+    assert "Its due date is 2026-12-16: 45 days from 2026-11-01, no due date is printed." in text
+    assert "An exam is needed on or before 2026-12-16: 22 days are left." in text
+    assert "that day is today" in words(told(releases=(recorded,), today=date(2026, 12, 16)))
+    assert "that day is past" in words(told(releases=(recorded,), today=date(2026, 12, 17)))
+
+
+def test_a_printed_due_date_wins_and_is_said_to_be_printed() -> None:
+    recorded = Release(released_on=date(2026, 11, 1), due_on=date(2026, 12, 30), state=ReleaseState.RECORDED)
+    text = words(told(releases=(recorded,)))
+    assert "The due date printed in the package is 2026-12-30.\nAn exam is needed on or before 2026-12-30: " in text
+    assert "no due date is printed" not in text
 
 
 def test_a_submitted_package_counts_nothing_down() -> None:

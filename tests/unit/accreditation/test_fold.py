@@ -17,7 +17,7 @@ from dicom_node.accreditation.exams import (
     conclude,
     fold,
 )
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 
 DAY = date(2026, 11, 20)
 NOBODY = Override()
@@ -158,7 +158,7 @@ def test_the_flags_of_the_deciding_images_are_the_exams() -> None:
 
 contributions = st.builds(
     Contribution,
-    portion=st.sampled_from([None, *Portion]),
+    portion=st.sampled_from([None, *EXAM_PORTIONS]),
     rule=st.sampled_from(["rule one", "rule two"]),
     performed=st.builds(
         Performed,
@@ -170,7 +170,7 @@ contributions = st.builds(
     attachment=st.sampled_from([None, "addon1", "addon2"]),
     rejected=st.booleans(),
 )
-overrides = st.builds(Override, portion=st.sampled_from([None, *Portion]), excluded=st.booleans())
+overrides = st.builds(Override, portion=st.sampled_from([None, *EXAM_PORTIONS]), excluded=st.booleans())
 
 
 @given(given=st.lists(contributions, max_size=8), override=overrides, data=st.data())

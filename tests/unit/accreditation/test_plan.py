@@ -74,14 +74,14 @@ def plan(
     exams = [CountingExam(exam_id=f"exam-{each}", day=each) for each in days]
     releases = () if release is None else (release,)
     found = standing(unit, Portion.CLINICAL, exams, releases, policy, today=today, warn_days=60)
-    return plan_portion(found, exams, policy, today=today, asked=asked)
+    return plan_portion(unit, found, exams, policy, today=today, asked=asked)
 
 
 def events(
     *days: date, today: date = TODAY, asked: date | None = None, release: Release | None = None, policy: Policy = SIX
 ) -> list[Event]:
     planned = plan(*days, today=today, asked=asked, release=release, policy=policy)
-    return calendar([planned], release_in_force(() if release is None else (release,)), today)
+    return calendar([planned], release_in_force(() if release is None else (release,)), policy.terms, today)
 
 
 def package(text: str, state: ReleaseState = ReleaseState.RECORDED, due: str | None = None) -> Release:
@@ -254,15 +254,17 @@ def test_an_exam_after_the_due_date_of_a_plan_that_is_past_does_not_count() -> N
 # Nothing ages.
 
 
-@pytest.mark.parametrize("due", [None, "2027-01-04"])
-def test_a_package_that_is_out_and_short_needs_an_exam_by_the_end_of_its_window(due: str | None) -> None:
+@pytest.mark.parametrize("due", [None, "2027-01-20"])
+def test_a_package_that_is_out_and_short_needs_an_exam_by_its_due_date(due: str | None) -> None:
     out = package("2026-11-20", due=due)
     found = plan(day("2026-01-05"), release=out, asked=day("2027-03-01"))
-    end = day(due or "2027-05-20")
+    end = day(due or "2027-01-04")
     assert (found.release, found.need, found.needed_by) == (day("2026-11-20"), Need.BY, end)
     assert (found.is_ageing, found.counts_until, found.counting) == (False, None, ())
     (told,) = events(day("2026-01-05"), release=out)
-    assert (told.kind, told.day) == (EventKind.DUE if due else EventKind.WINDOW_ENDS, end)
+    assert (told.kind, told.day) == (EventKind.DUE, end)
+    computed = "" if due else " (45 days from it; none is printed)"
+    assert told.words == f"due date of the package of 2026-11-20{computed}: a clinical exam needed by then"
 
 
 def test_a_package_that_is_out_with_an_exam_inside_needs_none() -> None:
@@ -298,4 +300,4 @@ def test_the_next_package_may_be_asked_about_when_one_is_over(state: ReleaseStat
 def test_a_unit_out_of_the_accreditation_needs_nothing(change: dict[str, object]) -> None:
     found = plan(day("2026-09-14"), unit=replace(UPRIGHT_A, **change), asked=day("2027-03-01"))  # type: ignore[arg-type]
     assert (found.need, found.counting, found.release, found.counts_until) == (Need.NOTHING_DUE, (), None, None)
-    assert calendar([found], None, TODAY) == []
+    assert calendar([found], None, SIX.terms, TODAY) == []

@@ -14,21 +14,21 @@ from dicom_node.accreditation.policies import (
     load_policies,
     newer_than,
 )
-from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.accreditation.portions import PORTIONS, Portion
 
 OWN = replace(load_policies()[DEFAULT_POLICY_ID], id="our-windows-2027", revision=date(2027, 5, 1))
 
 
-def test_the_default_policy_gives_six_months_to_both_portions() -> None:
+def test_the_default_policy_gives_six_months_to_exams_and_fourteen_to_surveys() -> None:
     policy = choose_policy(DEFAULT_POLICY_ID)
     assert policy.revision == date(2023, 3, 3)
-    assert policy.months == {Portion.CLINICAL: 6, Portion.PHANTOM: 6}
+    assert policy.months == {Portion.CLINICAL: 6, Portion.PHANTOM: 6, Portion.PHYSICIST: 14}
 
 
 def test_the_revision_of_2026_gives_fourteen_months_to_the_phantom() -> None:
     policy = choose_policy("acr-sbb-2026-01-14")
     assert policy.revision == date(2026, 1, 14)
-    assert policy.months == {Portion.CLINICAL: 6, Portion.PHANTOM: 14}
+    assert policy.months == {Portion.CLINICAL: 6, Portion.PHANTOM: 14, Portion.PHYSICIST: 14}
 
 
 def test_latest_is_the_newest_revision_that_ships() -> None:
@@ -56,7 +56,7 @@ def test_every_policy_that_ships_names_its_source_in_full(policy: Policy) -> Non
     assert policy.address.startswith("https://accreditationsupport.acr.org/")
     assert policy.anchor
     assert policy.note
-    assert set(policy.months) == set(COUNTING_PORTIONS)
+    assert set(policy.months) == set(PORTIONS)
     assert policy.article in policy.citation
     assert policy.revision.isoformat() in policy.citation
 

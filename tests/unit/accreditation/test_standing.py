@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, choose_policy
+from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, Override, Terms, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import (
     SEVERITY,
@@ -144,9 +144,25 @@ def test_without_an_exam_inside_a_recorded_package_is_short_and_its_due_date_is_
     assert (found.newest.day, found.last_release) == (day("2026-06-08"), None)
 
 
-def test_without_a_due_date_a_short_package_counts_down_to_the_end_of_its_window() -> None:
-    found = stand(releases=(release("2026-08-31"),), today=day("2027-03-01"))
-    assert (found.state, found.cutoff, found.days_left) == (State.SHORT, day("2027-02-28"), -1)
+def test_without_a_printed_due_date_a_short_package_counts_down_to_the_days_of_testing_after_its_release() -> None:
+    found = stand(releases=(release("2026-08-31"),), today=day("2026-10-16"))
+    assert (found.state, found.cutoff, found.due) == (State.SHORT, day("2026-10-15"), day("2026-10-15"))
+    assert (found.days_left, found.window_last) == (-1, day("2027-02-28"))
+    longer = replace(SIX, terms=Terms(testing_days=60))
+    found = standing(UPRIGHT_A, Portion.CLINICAL, (), (release("2026-08-31"),), longer, today=TODAY, warn_days=60)
+    assert found.cutoff == day("2026-10-30")
+
+
+def test_an_exam_after_a_computed_due_date_still_lies_inside_the_window() -> None:
+    out = (release("2026-08-31"),)
+    assert stand("2026-11-01", releases=out).state is State.SECURED
+    assert stand("2026-11-01", releases=(release("2026-08-31", due="2026-10-15"),)).state is State.SHORT
+
+
+@pytest.mark.parametrize("state", [state for state in ReleaseState if state is not ReleaseState.RECORDED])
+def test_only_a_package_that_is_recorded_is_due(state: ReleaseState) -> None:
+    assert stand("2026-11-01", releases=(release("2026-11-20", state, due="2027-01-04"),)).due is None
+    assert stand("2026-11-01", releases=(release("2026-11-20", due="2027-01-04"),)).due == day("2027-01-04")
 
 
 @pytest.mark.parametrize("state", NOT_AGEING)
@@ -234,7 +250,7 @@ def test_ten_thousand_random_histories_agree_with_an_independent_reference() -> 
             expected = reference.state_without_release(days, months, today, warn)
         assert found.state == expected, (today, portion, policy.id, days, warn, released, due)
         if found.cutoff is not None and recorded:
-            assert found.cutoff == (due or reference.months_after(released, months))
+            assert found.cutoff == (due or date.fromordinal(released.toordinal() + 45))
         elif found.cutoff is not None:
             assert found.cutoff == max(reference.months_after(each, months) for each in days if each <= today)
         seen.add(expected)
@@ -309,4 +325,4 @@ def test_an_override_decides_for_the_release_dates_it_holds_for() -> None:
     assert of(date(2026, 11, 1)) == (State.NEARING, date(2026, 12, 31))
     assert of(date(2027, 1, 1)) == (State.LAPSED, date(2026, 12, 31))
     assert of(date(2027, 2, 1), released(date(2026, 12, 31))) == (State.SECURED, None)
-    assert of(date(2027, 2, 1), released(date(2027, 1, 1))) == (State.SHORT, date(2027, 7, 1))
+    assert of(date(2027, 2, 1), released(date(2027, 1, 1))) == (State.SHORT, date(2027, 2, 15))

@@ -19,7 +19,7 @@ def about(
     return About(item=item, unit_id="upright_a", unit_label="Upright A, room 4", today=today)
 
 
-def nearing(today: date = TODAY, **details: Any) -> About:
+def nearing(today: date = TODAY, *, portion: str = "clinical", **details: Any) -> About:
     values = {
         "state": "nearing",
         "rule": "The rule.",
@@ -29,7 +29,7 @@ def nearing(today: date = TODAY, **details: Any) -> About:
         "last_release": "2026-12-08",
         "next_on": "2026-12-01",
     }
-    return about(today=today, **values | details)
+    return about(today=today, portion=portion, **values | details)
 
 
 class TestEligibility:
@@ -59,6 +59,28 @@ class TestEligibility:
             'dicom-node alerts silence upright_a --for 60d --reason "..."',
         ]
 
+    def test_of_a_survey_nothing_is_sent(self) -> None:
+        days = {"exam_day": "2025-10-08", "planned_on": "2027-01-15", "counts_for_planned": False}
+        for state, headline in (
+            ("nearing", "physicist survey stops counting in 14 days (2026-12-08)"),
+            ("lapsed", "newest physicist survey stopped counting in 14 days (2026-12-08)"),
+        ):
+            told = firing_words(nearing(portion="physicist", state=state, **days))
+            assert told.headline == headline
+            assert told.do[0].sentence.startswith("Have a medical physicist survey Upright A, room 4")
+            assert told.do[0].command == "dicom-node surveys record upright_a --date YYYY-MM-DD"
+            assert "this survey would not count for it" in told.why
+            text = " ".join((told.headline, told.what, told.why, *(step.sentence for step in told.do)))
+            assert "exam" not in text
+
+    def test_a_survey_that_solves_an_alert_was_recorded(self) -> None:
+        solution = {"policy_id": "p", "exam_day": "2026-11-20", "counts_until": "2028-01-20"}
+        told = resolved_words(about(portion="physicist", solution=solution))
+        assert told.headline == "resolved: physicist survey of 2026-11-20 recorded"
+        assert told.what.startswith("By rule p the physicist survey of 2026-11-20 solved it.")
+        over = resolved_words(about(portion="physicist", solution={"reason": "the unit is retired"}))
+        assert over.headline == "resolved: physicist surveys"
+
     def test_between_the_cutoff_and_the_last_release_the_doubt_is_told(self) -> None:
         details = {"exam_day": "2026-02-28", "cutoff": "2026-08-28", "last_release": "2026-08-31"}
         words = firing_words(nearing(date(2026, 8, 30), **details))
@@ -79,11 +101,16 @@ class TestEligibility:
         words = firing_words(
             about(
                 state="short", rule="The rule.", months=6, cutoff="2026-12-04", release_on="2026-10-20",
-                window_first="2026-04-20", window_last="2026-12-04", next_on=None,
+                window_first="2026-04-20", window_last="2027-04-20", next_on=None,
+                arithmetic="Its due date is 2026-12-04: 45 days from 2026-10-20, no due date is printed.",
             )
         )  # fmt: skip
         assert words.headline == "no clinical exam for the package of 2026-10-20, due in 10 days (2026-12-04)"
-        assert "2026-04-20 to 2026-12-04, both days included" in words.what
+        assert "2026-04-20 to 2027-04-20, both days included. An exam is needed on or before 2026-12-04" in words.what
+        assert words.why == (
+            "The rule. 2026-10-20 minus 6 calendar months is 2026-04-20. Its due date is 2026-12-04: 45 days from "
+            "2026-10-20, no due date is printed."
+        )
         assert words.next == ""
 
     def test_a_missing_portion_is_told(self) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node.accreditation.exams import Override
-from dicom_node.accreditation.portions import Portion
+from dicom_node.accreditation.portions import EXAM_PORTIONS, Portion
 from dicom_node.index.exam_tally import ExamTally, Member, read_tally
 from dicom_node.index.rows import derived_values
 from tests.entries import NOON, make_derivation
@@ -36,7 +36,7 @@ members = st.builds(
     rejected=st.booleans(),
     number=st.integers(1, 3),
     unit=st.sampled_from(["", "a"]),
-    portion=st.sampled_from([*Portion, None]),
+    portion=st.sampled_from([*EXAM_PORTIONS, None]),
     day=st.sampled_from([None, DAY, DAY + timedelta(days=2)]),
     rule=st.sampled_from(["rule one", "rule two"]),
     stage=st.sampled_from(["", "scout", "pre-fire"]),

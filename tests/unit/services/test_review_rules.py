@@ -168,9 +168,15 @@ class TestSolutions:
     def test_no_exam_any_more(self) -> None:
         assert self.reason(self.stand(State.MISSING, None)) == "the exam it was about no longer counts"
 
+    def test_no_survey_any_more(self) -> None:
+        withdrawn = self.stand(State.MISSING, None, portion=Portion.PHYSICIST)
+        assert self.reason(withdrawn, portion="physicist") == "the survey it was about no longer counts"
+
     def test_a_unit_that_is_out_of_the_game(self) -> None:
         assert self.reason(self.stand(State.RETIRED)) == "the unit is retired"
-        assert self.reason(self.stand(State.NOT_REQUIRED)) == "the unit is not applying for accreditation"
+        assert self.reason(self.stand(State.NOT_REQUIRED)) == (
+            "the unit is not applying for accreditation, or is enrolled at no facility"
+        )
         assert self.reason() == "the unit is no longer in the configuration"
 
     @pytest.mark.parametrize("kind", [kind for kind in AlertKind if kind is not AlertKind.ELIGIBILITY])
