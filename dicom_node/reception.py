@@ -32,6 +32,7 @@ from dicom_node.services.audit import AssociationAudit, CallAudit
 from dicom_node.services.find import FindLimits, FindService
 from dicom_node.services.ingest import ingest_instance
 from dicom_node.services.retrieve import RetrieveService
+from dicom_node.services.strangers import Strangers
 from dicom_node.settings import Settings
 from dicom_node.settings.model import LimitsTable
 from dicom_node.site import Site, Stores
@@ -135,6 +136,7 @@ class Reception:
             },
             now=now,
             audit=CallAudit(stores.archive.audit),
+            note_stranger=Strangers(stores.index, now=now).called,
         )
         self._tls = self._server_context(settings)
         self._listeners = [

@@ -64,7 +64,7 @@ class Site:
     @classmethod
     def of(cls, settings: Settings) -> "Site":
         """Make it. Raises ConfigError when a secret cannot be read."""
-        registry = settings.registry()
+        registry, callers = settings.registry(), settings.callers()
         return cls(
             settings=settings,
             registry=registry,
@@ -74,12 +74,14 @@ class Site:
                 ladders=settings.ladders(),
                 milestone_ladder=settings.accreditation.remind.milestones,
                 certificates=_certificates(settings),
+                zone=settings.facility.time_zone,
+                listed=frozenset(caller.ae_title for caller in callers),
             ),
             channels=_channels(settings),
             speaker=Speaker(
                 facility=settings.facility.name, ae_title=settings.node.ae_title[0], zone=settings.facility.time_zone
             ),
-            callers=settings.callers(),
+            callers=callers,
         )
 
     def under(self, policy: Policy) -> "Site":

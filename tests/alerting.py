@@ -11,6 +11,7 @@ from dicom_node.accreditation.explain import rule_sentence
 from dicom_node.accreditation.policies import load_policies
 from dicom_node.accreditation.portions import PORTIONS, Portion
 from dicom_node.accreditation.reminders import Severity
+from dicom_node.accreditation.signals import Role
 from dicom_node.accreditation.units import Assignment, Attachment, Registry, Unit, UnitKind
 from dicom_node.alerts.channels import DELIVERED, Outcome
 from dicom_node.alerts.notice import AlertKind, Item, Notice, NoticeKind, Site
@@ -53,10 +54,12 @@ def add_exam(
     sender: str = "UPRIGHT_A",
     serial: str = "UA-1002",
     station: str = "UPR-A",
+    address: str = "10.20.30.21",
     received_at: datetime | None = None,
+    clock_day: date | None = None,
     **columns: Any,
 ) -> str:
-    """Put one exam of one image into the index and return its id."""
+    """Put one exam of one image into the index and return its id; ``clock_day`` is the day its device wrote."""
     study_uid, series_uid = new_uid(), new_uid()
     at = received_at or datetime.combine(day or date(2026, 6, 1), datetime.min.time(), tzinfo=UTC)
     conn.execute(study.insert().values(study_uid=study_uid, first_received_at=at, last_received_at=at))
@@ -78,6 +81,9 @@ def add_exam(
             size=1,
             received_at=at,
             calling_ae=sender,
+            peer_address=address,
+            role=Role.PRIMARY,
+            day_candidates=[["AcquisitionDate", str(clock_day or day)]] if clock_day or day else [],
             unit_id=unit_id,
             unregistered=columns.get("unregistered", False),
         )

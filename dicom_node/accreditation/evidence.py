@@ -7,7 +7,7 @@ trailing spaces have no meaning (PS3.5 6.2, AE); addresses by network.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from dicom_node.accreditation.rules import value_of
 from dicom_node.accreditation.signals import Role, Signals
@@ -96,8 +96,13 @@ def is_sender(identity: Identity, signals: Signals) -> bool:
         return False
     if not identity.hosts:
         return True
-    address = _address(signals.peer_address)
-    return address is not None and any(address in network for network in identity.hosts)
+    return any(lies_in(signals.peer_address, network) for network in identity.hosts)
+
+
+def lies_in(address: str, network: IPv4Network | IPv6Network) -> bool:
+    """Tell whether a textual address is one of a network's; a text that is no address is not."""
+    read = _address(address)
+    return read is not None and read in network
 
 
 @lru_cache(maxsize=1024)

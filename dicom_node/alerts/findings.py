@@ -17,6 +17,8 @@ _EXCLUDE = 'dicom-node exams exclude EXAM --reason "..."'
 def unregistered_unit_words(about: About) -> Words:
     """Biopsy images came from a device that no unit's configuration names."""
     details = about.details
+    if "enrolled" in details:
+        return _not_enrolled_words(about)
     named = {"serial number": details["serial"], "station name": details["station"], "made by": details["manufacturer"]}
     device = ", ".join(f"{name} {one_line(text)}" for name, text in named.items() if text) or "no number and no name"
     key, value = ("device_serial", details["serial"]) if details["serial"] else ("station_name", details["station"])
@@ -36,6 +38,29 @@ def unregistered_unit_words(about: About) -> Words:
                 command=f"{key} = {json.dumps(one_line(value))}",
             ),
             Step(sentence="If an exam belongs to a unit you have, say so:", command=_ATTRIBUTE),
+            Step(sentence="If an exam is no biopsy of this facility, leave it out:", command=_EXCLUDE),
+        ),
+    )
+
+
+def _not_enrolled_words(about: About) -> Words:
+    """Biopsies were made on a unit on days on which it was not enrolled."""
+    details = about.details
+    spans = "; ".join(
+        f"at {one_line(facility)} from {first or 'the beginning'} to {last or 'now'}"
+        for facility, first, last in details["enrolled"]
+    )
+    exams = f"{counted(details['count'], 'biopsy exam')} of this unit {'is' if details['count'] == 1 else 'are'}"
+    return Words(
+        headline="biopsies on a day on which the unit is not enrolled",
+        what=(
+            f"{exams} of days on which the configuration has it enrolled nowhere. It is enrolled {spans}."
+            f"{_newest(details)}{_exams(details)}"
+        ),
+        why=details["rule"],
+        do=(
+            Step(sentence=f"If it was enrolled then, correct from or to under [[units.{about.unit_id}.enrolled]]."),
+            Step(sentence="If an exam was made on another unit, say so:", command=_ATTRIBUTE),
             Step(sentence="If an exam is no biopsy of this facility, leave it out:", command=_EXCLUDE),
         ),
     )
@@ -80,7 +105,9 @@ def undated_words(about: About) -> Words:
         why="The day an exam was performed decides whether it counts; without one it counts toward nothing.",
         do=(
             Step(
-                sentence="Check the date of the unit's clock, and look at the exam:",
+                sentence="Look at the exam:"
+                if details.get("is_drifting")  # its own alert, in the same message, says what to do about the clock
+                else "Check the date of the unit's clock, and look at the exam:",
                 command="dicom-node exams show EXAM",
             ),
             Step(sentence="Have the unit or the archive send the exam again with its right date."),
@@ -110,6 +137,33 @@ def unattributed_words(about: About) -> Words:
             Step(sentence="If this keeps happening, add what tells the units apart to the configuration."),
             Step(sentence="If an exam need not count, leave it out:", command=_EXCLUDE),
         ),
+    )
+
+
+def ambiguous_words(about: About) -> Words:
+    """Two or more units match the same exams."""
+    details = about.details
+    units = " and ".join(one_line(unit) for unit in details["candidates"])
+    exams = counted(details["count"], "exam")
+    doubts = "".join(f" {capital(one_line(doubt)).rstrip('.')}." for doubt in details["doubts"][:SHOWN])
+    clashing = "; ".join(one_line(line) for line in details["clashing"][:SHOWN])
+    missing = [one_line(line) for line in details["missing"][:SHOWN]]
+    steps = [Step(sentence="Say which unit made each exam:", command=_ATTRIBUTE)]
+    if clashing:
+        steps.append(Step(sentence="Correct the lines of the configuration of which only one unit can be right."))
+    steps += [Step(sentence=f"Add to the configuration {line}") for line in missing]
+    if not clashing and not missing:
+        steps.append(Step(sentence="Add what tells the units apart to the configuration."))
+    return Words(
+        headline=f"{exams} from {_sender(details)} {'matches' if details['count'] == 1 else 'match'} several units",
+        what=(
+            f"{exams} sent by {_sender(details)} {'matches' if details['count'] == 1 else 'match'} {units}.{doubts}"
+            f"{f' The same stands in: {clashing}.' if clashing else ''}{_newest(details)} "
+            f"{'It counts' if details['count'] == 1 else 'They count'} toward nothing until a person decides."
+            f"{_exams(details)}"
+        ),
+        why="An exam counts for the one unit it was made on; a guess could hide that another unit has none.",
+        do=(*steps, Step(sentence="If an exam need not count, leave it out:", command=_EXCLUDE)),
     )
 
 

@@ -7,8 +7,10 @@ rule, its source and the arithmetic. Commands stand beside the sentences, ready 
 from collections.abc import Callable, Mapping
 
 from dicom_node.accreditation.portions import Portion
+from dicom_node.alerts.devices import attachment_moved_words, clock_drift_words, renamed_device_words
 from dicom_node.alerts.eligibility import eligibility_words
 from dicom_node.alerts.findings import (
+    ambiguous_words,
     certificate_words,
     conflict_words,
     unattributed_words,
@@ -26,16 +28,24 @@ _FIRING: Mapping[AlertKind, Callable[[About], Words]] = {
     AlertKind.UNIT_MUST_APPLY: unit_must_apply_words,
     AlertKind.UNDATED: undated_words,
     AlertKind.UNATTRIBUTED: unattributed_words,
+    AlertKind.AMBIGUOUS: ambiguous_words,
+    AlertKind.ATTACHMENT_MOVED: attachment_moved_words,
+    AlertKind.CLOCK_DRIFT: clock_drift_words,
+    AlertKind.RENAMED_DEVICE: renamed_device_words,
     AlertKind.CONFLICT: conflict_words,
     AlertKind.MILESTONE: milestone_words,
     AlertKind.CERTIFICATE: certificate_words,
 }
 
 _SUBJECTS: Mapping[AlertKind, str] = {
-    AlertKind.UNREGISTERED_UNIT: "images of an unregistered device",
+    AlertKind.UNREGISTERED_UNIT: "biopsy images of no registered unit",
     AlertKind.UNIT_MUST_APPLY: "biopsies on a unit that is not applying",
     AlertKind.UNDATED: "exams without a date",
     AlertKind.UNATTRIBUTED: "exams without a unit",
+    AlertKind.AMBIGUOUS: "exams that several units match",
+    AlertKind.ATTACHMENT_MOVED: "an attachment that is used elsewhere",
+    AlertKind.CLOCK_DRIFT: "a clock that is wrong",
+    AlertKind.RENAMED_DEVICE: "a device under another name",
     AlertKind.CONFLICT: "other content under a known UID",
     AlertKind.MILESTONE: "a milestone of the accreditation cycle",
     AlertKind.CERTIFICATE: "a certificate that ends",

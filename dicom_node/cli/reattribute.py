@@ -20,7 +20,7 @@ from dicom_node.errors import OperatorError
 from dicom_node.index.exams import ExamRecord
 from dicom_node.services.decisions import Verdict
 from dicom_node.services.derived_by import is_by_others
-from dicom_node.services.found import Found
+from dicom_node.services.finding import Found
 from dicom_node.services.reattribution import Applied, ExamChange, Others, Preview, apply, preview, work_out
 from dicom_node.services.status import concern
 from dicom_node.site import Stores

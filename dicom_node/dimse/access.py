@@ -1,7 +1,7 @@
 """Who may call the node, from where, for which services; and in words why somebody may not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -109,6 +109,8 @@ class Refusal:
     words: str
     needs: tuple[str, ...] = ()
     """Permissions of which each would have admitted it."""
+    is_neighbour: bool = False
+    """It called from the address of a listed device, under an AE title that is not listed."""
 
 
 def _stranger(words: str) -> Refusal:
@@ -164,6 +166,7 @@ class AccessList:
             )
         if objections and objections[0] is not None:
             return objections[0]
+        is_neighbour = False
         if named:
             words = (
                 f"{calling_ae!a} is listed as {named[0].name}, but not for the address {address}: "
@@ -172,6 +175,7 @@ class AccessList:
         elif not calling_ae:
             words = f"it names no AE title of its own: set one on the device at {address}"
         else:
+            is_neighbour = self.stores_from(address)
             words = f"the calling AE title {calling_ae!a} is not listed"
             neighbours = sorted(
                 {caller.name for caller in self._callers if caller.hosts and caller.calls_from(address)}
@@ -180,7 +184,7 @@ class AccessList:
                 words += f"; {address} is the address of {', '.join(neighbours)}: was the device renamed?"
             else:
                 words += ": list it as a unit, attachment, sender or peer to admit it"
-        return _stranger(words)
+        return replace(_stranger(words), is_neighbour=is_neighbour)
 
 
 def _peer(address: str) -> IPv4Address | IPv6Address:

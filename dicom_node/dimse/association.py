@@ -81,6 +81,8 @@ class Wire:
     now: Callable[[], datetime]
     """The time in UTC."""
     audit: CallAudit = field(default_factory=lambda: CallAudit(NoTrail()))
+    note_stranger: Callable[[str, str], None] = lambda _address, _calling_ae: None
+    """Notes who called from a listed device's address under an AE title that is not listed."""
 
 
 class NodeAssociation(Association):

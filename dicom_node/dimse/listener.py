@@ -309,6 +309,8 @@ class _Connection(RequestHandler):
                 reason=refusal.words,
                 needs=refusal.needs,
             )
+            if refusal.is_neighbour:
+                self.server.wire.note_stranger(address, request.calling_ae)
         refuse(connection, refusal)
         with contextlib.suppress(OSError):
             self.server.shutdown_request(connection)

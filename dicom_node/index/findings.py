@@ -4,7 +4,8 @@ Functions work in the caller's transaction. ``since`` leaves out exams that are 
 exam without a day is never left out.
 """
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +17,9 @@ from dicom_node.index.tables import conflict, exam, instance, series
 
 SHOWN = 5
 """How many exams or doubts of a finding are named."""
+
+_SEVERAL = 2
+"""Units that match make an exam ambiguous."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,24 @@ def unknown_devices(conn: Connection, since: date) -> list[UnknownDevice]:
 
 
 def unattributed_exams(conn: Connection, since: date) -> list[UnattributedExams]:
-    """Return the exams that may count and wait to be told their unit, by the sender of their images."""
+    """Return the exams that may count and wait to be told their unit, one at most being likely, by their sender."""
+    by_sender: dict[str, list[Any]] = {}
+    for row in _without_unit(conn, since):
+        if len(row.candidates) < _SEVERAL:
+            by_sender.setdefault(row.ae or "", []).append(row)
+    return [_waiting(name, rows) for name, rows in sorted(by_sender.items())]
+
+
+def ambiguous_exams(conn: Connection, since: date) -> list[UnattributedExams]:
+    """Return the exams that may count and that two or more units match, by the sender of their images and the units."""
+    several: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+    for row in _without_unit(conn, since):
+        if len(row.candidates) >= _SEVERAL:
+            several.setdefault((row.ae or "", tuple(row.candidates)), []).append(row)
+    return [_waiting(name, rows) for (name, _), rows in sorted(several.items())]
+
+
+def _without_unit(conn: Connection, since: date) -> Iterable[Any]:
     sender = (
         select(func.min(instance.c.calling_ae))
         .where(instance.c.study_uid == exam.c.study_uid, instance.c.unit_id == exam.c.unit_id)
@@ -109,18 +130,16 @@ def unattributed_exams(conn: Connection, since: date) -> list[UnattributedExams]
         .where(exam.c.unit_id == "", ~exam.c.unregistered, exam.c.portion != Portion.NEITHER, *_alive(since))
         .order_by(exam.c.last_received_at.desc(), exam.c.id)
     )
-    by_sender: dict[str, list[Any]] = {}
-    for row in conn.execute(query):
-        by_sender.setdefault(row.ae or "", []).append(row)
-    return [
-        UnattributedExams(
-            sender=name,
-            candidates=tuple(sorted({unit_id for row in rows for unit_id in row.candidates})),
-            doubts=tuple(sorted({row.attribution for row in rows[:SHOWN]} - {""})),
-            exams=_exams(rows),
-        )
-        for name, rows in sorted(by_sender.items())
-    ]
+    return conn.execute(query)
+
+
+def _waiting(sender: str, rows: Sequence[Any]) -> UnattributedExams:
+    return UnattributedExams(
+        sender=sender,
+        candidates=tuple(sorted({unit_id for row in rows for unit_id in row.candidates})),
+        doubts=tuple(sorted({row.attribution for row in rows[:SHOWN]} - {""})),
+        exams=_exams(rows),
+    )
 
 
 def undated_exams(conn: Connection, unit_ids: Collection[str]) -> dict[str, tuple[Exams, tuple[str, ...]]]:
@@ -146,6 +165,28 @@ def biopsies_on(conn: Connection, unit_ids: Collection[str], since: date) -> dic
         unit_id: (_exams(rows), tuple(sorted({name for row in rows for name in row.attachments})))
         for unit_id, rows in _by_unit(conn, query).items()
     }
+
+
+def biopsies_outside(
+    conn: Connection, unit_ids: Collection[str], since: date, is_outside: Callable[[str, date], bool]
+) -> dict[str, Exams]:
+    """Return by unit the dated biopsies made on it on days of which ``is_outside`` says so of the unit."""
+    if not unit_ids:
+        return {}
+    query = select(exam.c.unit_id, exam.c.id, exam.c.day, exam.c.last_received_at).where(
+        exam.c.unit_id.in_(unit_ids), exam.c.portion == Portion.CLINICAL, exam.c.day >= since, ~exam.c.excluded
+    )
+    found = {
+        unit_id: [row for row in rows if is_outside(unit_id, row.day)]
+        for unit_id, rows in _by_unit(conn, query).items()
+    }
+    return {unit_id: _exams(rows) for unit_id, rows in found.items() if rows}
+
+
+def attachments_to_review(conn: Connection, quiet_since: datetime) -> set[str]:
+    """Return the attachments of exams that changed after their review and are quiet since a time."""
+    query = select(cast(exam.c.attachments, Text)).where(*_settled(quiet_since)).distinct()
+    return {name for text in conn.execute(query).scalars() for name in json.loads(text)}
 
 
 def waiting_for(conn: Connection, unit_ids: Collection[str], since: date) -> dict[str, tuple[str, ...]]:

@@ -147,7 +147,7 @@ series = Table(
     Column("first_received_at", UtcDateTime, nullable=False),
     Index(None, "series_uid"),
     Index(None, "station_name"),
-    Index(None, "device_serial_number"),
+    Index(None, "device_serial_number", "station_name"),
 )
 
 exam = Table(
@@ -179,6 +179,7 @@ exam = Table(
     Column("reviewed_at", UtcDateTime, nullable=True),
     UniqueConstraint("study_uid", "unit_id"),
     Index(None, "unit_id", "portion", "day"),
+    Index(None, "unit_id", "first_received_at"),
     Index(None, "reviewed_at", "last_received_at"),
 )
 

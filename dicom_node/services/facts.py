@@ -1,8 +1,8 @@
 """What the index has of units, as far as their standings and what needs people there depend on it."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, tzinfo
 
 from sqlalchemy import Connection
 
@@ -10,10 +10,11 @@ from dicom_node.accreditation.months import first_day
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam, Release, bearing_on, deciding_days
-from dicom_node.accreditation.units import Enrolment, Unit
+from dicom_node.accreditation.units import Enrolment, Registry, Unit
 from dicom_node.index import exams, findings
 from dicom_node.index.findings import Exams
 from dicom_node.services.cycles import packages_by_unit
+from dicom_node.services.devices import DeviceFacts, read_devices
 from dicom_node.services.kept import read_surveys
 
 AT_ONCE = 100
@@ -34,14 +35,31 @@ class UnitFacts:
     """Clinical exams on a unit that is not applying, and their attachments."""
     waiting: tuple[str, ...]
     """Ids of exams that a person could find to be the unit's."""
+    not_enrolled: Exams | None = None
+    """Biopsies on days on which the unit was not enrolled."""
+    devices: DeviceFacts = field(default_factory=DeviceFacts)
 
 
-def read_facts(conn: Connection, units: Iterable[Unit], policy: Policy, today: date) -> dict[str, UnitFacts]:
-    """Read the facts of units for the local day ``today``, by unit."""
+def read_facts(
+    conn: Connection,
+    units: Iterable[Unit],
+    registry: Registry,
+    policy: Policy,
+    *,
+    zone: tzinfo,
+    listed: Collection[str],
+    today: date,
+) -> dict[str, UnitFacts]:
+    """Read the facts of units for the local day ``today`` of ``zone``, by unit; ``listed`` AE titles may call."""
     found: dict[str, UnitFacts] = {}
     several = list(units)
     for start in range(0, len(several), AT_ONCE):
-        found |= _read(conn, several[start : start + AT_ONCE], policy, today)
+        some = several[start : start + AT_ONCE]
+        facts = _read(conn, some, policy, today)
+        newest = {unit_id: facts[unit_id].exams.get(Portion.CLINICAL, ()) for unit_id in facts}
+        biopsies = {unit_id: max(each, key=lambda one: one.day) for unit_id, each in newest.items() if each}
+        devices = read_devices(conn, some, registry, biopsies, zone=zone, listed=listed, today=today)
+        found |= {unit_id: replace(each, devices=devices[unit_id]) for unit_id, each in facts.items()}
     return found
 
 
@@ -56,6 +74,10 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
     undated = findings.undated_exams(conn, unit_ids)
     biopsies = findings.biopsies_on(conn, [unit.id for unit in units if not unit.applying], since)
     waiting = findings.waiting_for(conn, unit_ids, since)
+    with_spans = {unit.id: unit for unit in units if unit.enrolments and unit.applying}
+    outside = findings.biopsies_outside(
+        conn, with_spans.keys(), since, lambda unit_id, day: with_spans[unit_id].enrolment_on(day) is None
+    )
     surveys: dict[str, list[CountingExam]] = {}
     for survey in read_surveys(conn, unit_ids):
         if not survey.withdrawn:
@@ -77,6 +99,7 @@ def _read(conn: Connection, units: Collection[Unit], policy: Policy, today: date
             undated=undated.get(unit_id),
             biopsies=biopsies.get(unit_id),
             waiting=waiting.get(unit_id, ()),
+            not_enrolled=outside.get(unit_id),
         )
         for unit_id in unit_ids
     }

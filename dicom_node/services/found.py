@@ -3,12 +3,9 @@
 A ``Found`` is an alert as it should be, whatever was said before; ``services.review`` holds it against the alert rows.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
-from urllib.parse import quote
+from datetime import UTC, date, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
@@ -30,16 +27,21 @@ from dicom_node.accreditation.units import Registry, Unit
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.alerts.phrases import counted
 from dicom_node.index import findings
-from dicom_node.index.alerts import Condition
-from dicom_node.index.findings import Exams
 from dicom_node.services.facts import UnitFacts, read_facts
+from dicom_node.services.finding import Found, iso, stage
+from dicom_node.services.found_site import ambiguous_exams, conflicts, unattributed_exams, unknown_devices
+from dicom_node.services.found_units import (
+    attachment_moved,
+    clock_drift,
+    must_apply,
+    not_enrolled,
+    renamed_device,
+    undated,
+)
 from dicom_node.services.milestones import CycleAhead, ahead_sentences, cycles_ahead, is_next_cycle_missing
 
 _CERTIFICATE_DAYS = (30, 7, 1)
 """Days before its end on which people are told of a certificate."""
-
-_LONGEST = 64
-"""Characters of a device's own text that are used; the standard allows no longer value (LO, PS3.5 6.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,10 @@ class Rules:
     ladders: Mapping[Portion, tuple[int, ...]]
     milestone_ladder: tuple[int, ...] = DEFAULT_LADDER
     certificates: tuple[CertificateEnd, ...] = ()
+    zone: tzinfo = UTC
+    """The facility's, for the local day on which something was received."""
+    listed: frozenset[str] = frozenset()
+    """AE titles that may call."""
 
     def ahead(self, conn: Connection, today: date) -> list[str]:
         """Say what comes next in each open accreditation cycle."""
@@ -78,17 +84,9 @@ class Rules:
         """The longest window of the policy, in calendar months: what is older cannot count any more."""
         return self.policy.longest
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found(Condition):
-    """An alert as it should be. ``details`` are JSON values; their ``state`` tells how bad it is."""
-
-    kind: AlertKind
-    severity: Severity
-    stage: str
-    """What people are to be told of next: the day it began, as ISO text, and a word. A later one is told again."""
-    unit_id: str = ""
-    portion: str = ""
+    def facts(self, conn: Connection, units: Iterable[Unit], today: date) -> dict[str, UnitFacts]:
+        """Read by unit what standings and findings are worked out from on the local day ``today``."""
+        return read_facts(conn, units, self.registry, self.policy, zone=self.zone, listed=self.listed, today=today)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +104,7 @@ def whats_so(conn: Connection, rules: Rules, unit_ids: Iterable[str], today: dat
     """
     asked = list(unit_ids)
     units = [rules.registry.units[unit_id] for unit_id in asked if unit_id in rules.registry.units]
-    facts = read_facts(conn, units, rules.policy, today)
+    facts = rules.facts(conn, units, today)
     situations = {unit_id: Situation() for unit_id in asked}
     situations |= {unit.id: situation(unit, facts[unit.id], rules, today) for unit in units}
     if "" in situations:
@@ -135,73 +133,28 @@ def _of_unit(unit: Unit, facts: UnitFacts, standings: Sequence[Standing], rules:
     """Yield what needs people in one unit."""
     if any(each.state is State.RETIRED for each in standings):
         return
+    registry, policy = rules.registry, rules.policy
     if not unit.applying:
-        yield from _must_apply(unit, facts, rules, today)
+        yield from must_apply(unit, facts, registry, policy, today)
     for each in standings:
         yield from _eligibility(facts, each, standings, rules, today)
-    if facts.undated is not None and unit.applying:
-        several, flags = facts.undated
-        yield Found(
-            key=f"undated/{unit.id}",
-            kind=AlertKind.UNDATED,
-            severity=Severity.WARNING,
-            stage=_stage("undated", _week(several.last_received_at)),
-            details={"state": "found", "flags": list(flags)} | _told(several),
-            unit_id=unit.id,
-        )
+    if unit.applying:
+        drifting = list(clock_drift(unit, facts)) if unit.enrolment_on(today) else []
+        yield from undated(unit, facts, is_drifting=bool(drifting))
+        yield from drifting
+        yield from not_enrolled(unit, facts, policy)
+        yield from attachment_moved(unit, facts, registry, standings)
+    yield from renamed_device(unit, facts, rules.zone)
 
 
 def of_site(conn: Connection, rules: Rules, today: date) -> list[Found]:
     """Return what needs people and concerns no known unit."""
     since = first_day(today, rules.oldest_months)
     found = [
-        Found(
-            key=f"unregistered_unit/{_device(device.serial, device.station)}",
-            kind=AlertKind.UNREGISTERED_UNIT,
-            severity=Severity.CRITICAL,
-            stage=_stage("unregistered", _week(device.exams.last_received_at)),
-            details={
-                "state": "found",
-                "serial": device.serial[:_LONGEST],
-                "station": device.station[:_LONGEST],
-                "manufacturer": device.manufacturer[:_LONGEST],
-                "sender": device.sender,
-                "rule": _accredited_rule(rules.policy),
-            }
-            | _told(device.exams),
-        )
-        for device in findings.unknown_devices(conn, since)
-    ]
-    found += [
-        Found(
-            key=f"unattributed/{_sender(waiting.sender)}",
-            kind=AlertKind.UNATTRIBUTED,
-            severity=Severity.WARNING,
-            stage=_stage("unattributed", _week(waiting.exams.last_received_at)),
-            details={
-                "state": "found",
-                "sender": waiting.sender,
-                "candidates": list(waiting.candidates),
-                "doubts": list(waiting.doubts),
-            }
-            | _told(waiting.exams),
-        )
-        for waiting in findings.unattributed_exams(conn, since)
-    ]
-    found += [
-        Found(
-            key=f"conflict/{_sender(conflict.sender)}",
-            kind=AlertKind.CONFLICT,
-            severity=Severity.WARNING,
-            stage=_stage("conflict", _week(conflict.last_received_at)),
-            details={
-                "state": "found",
-                "sender": conflict.sender,
-                "count": conflict.count,
-                "studies": conflict.studies,
-            },
-        )
-        for conflict in findings.conflicts(conn)
+        *unknown_devices(conn, rules.policy, since),
+        *ambiguous_exams(conn, rules.registry, since),
+        *unattributed_exams(conn, since),
+        *conflicts(conn),
     ]
     cycles = cycles_ahead(conn, rules.registry.units.values(), rules.policy, today)
     found += [each for ahead in cycles for each in _milestones(ahead, rules, today)]
@@ -220,7 +173,7 @@ def _milestones(ahead: CycleAhead, rules: Rules, today: date) -> Iterator[Found]
             key=reminder.key,
             kind=AlertKind.MILESTONE,
             severity=reminder.severity,
-            stage=_stage(reminder.stage, reminder.on),
+            stage=stage(reminder.stage, reminder.on),
             details={
                 "state": "lapsed" if each.state is MilestoneState.PAST else "nearing",
                 "milestone": each.kind.value,
@@ -229,12 +182,12 @@ def _milestones(ahead: CycleAhead, rules: Rules, today: date) -> Iterator[Found]
                 "day": each.day.isoformat(),
                 "is_estimate": each.is_estimate,
                 "has_passed": each.is_quiet,
-                "expires_on": _iso(ahead.cycle.expires_on),
-                "application_on": _iso(days.get(MilestoneKind.APPLICATION)),
+                "expires_on": iso(ahead.cycle.expires_on),
+                "application_on": iso(days.get(MilestoneKind.APPLICATION)),
                 "policy_id": ahead.policy_id,
                 "rule": milestone_rule(each.kind, rules.policy),
                 "arithmetic": each.arithmetic,
-                "next_on": _iso(following.on if following else None),
+                "next_on": iso(following.on if following else None),
             },
         )
 
@@ -249,7 +202,7 @@ def _certificate(end: CertificateEnd, today: date) -> Iterator[Found]:
         key=f"certificate/{end.key}/{end.fingerprint[:16]}",
         kind=AlertKind.CERTIFICATE,
         severity=Severity.CRITICAL if left <= _CERTIFICATE_DAYS[-1] else Severity.WARNING,
-        stage=_stage("ended", end.ends) if has_ended else _stage("ends", end.ends - timedelta(days=due)),
+        stage=stage("ended", end.ends) if has_ended else stage("ends", end.ends - timedelta(days=due)),
         details={
             "state": "lapsed" if has_ended else "nearing",
             "key": end.key,
@@ -269,9 +222,9 @@ def _eligibility(
     ladder = rules.ladders[each.portion]
     reminder, following = due_reminder(each, ladder, today), next_reminder(each, ladder, today)
     if reminder is not None:
-        key, stage, severity = reminder.key, _stage(reminder.stage, reminder.on), reminder.severity
+        key, began, severity = reminder.key, stage(reminder.stage, reminder.on), reminder.severity
     elif each.state is State.MISSING and each.portion in COUNTING_PORTIONS and _is_in_use(standings):
-        key, stage, severity = f"eligibility/{each.unit}/{each.portion}/missing", _stage("missing"), Severity.WARNING
+        key, began, severity = f"eligibility/{each.unit}/{each.portion}/missing", stage("missing"), Severity.WARNING
     else:
         return []
     release, windows = each.release, rules.policy.windows(each.portion)
@@ -283,15 +236,15 @@ def _eligibility(
         "policy_id": each.policy_id,
         "months": windows.months_on(release.released_on if release and not planned else each.cutoff or today),
         "exam_id": each.newest.exam_id if each.newest else "",
-        "exam_day": _iso(each.newest.day if each.newest else None),
-        "cutoff": _iso(each.cutoff),
-        "last_release": _iso(each.last_release),
-        "release_on": _iso(release.released_on if release and not planned else None),
-        "planned_on": _iso(release.released_on if release and planned else None),
+        "exam_day": iso(each.newest.day if each.newest else None),
+        "cutoff": iso(each.cutoff),
+        "last_release": iso(each.last_release),
+        "release_on": iso(release.released_on if release and not planned else None),
+        "planned_on": iso(release.released_on if release and planned else None),
         "counts_for_planned": each.counts_for_planned,
-        "window_first": _iso(each.window_first),
-        "window_last": _iso(each.window_last),
-        "next_on": _iso(following.on if following else None),
+        "window_first": iso(each.window_first),
+        "window_last": iso(each.window_last),
+        "next_on": iso(following.on if following else None),
         "also": _also(facts, each, standings),
     }
     return [
@@ -299,7 +252,7 @@ def _eligibility(
             key=key,
             kind=AlertKind.ELIGIBILITY,
             severity=severity,
-            stage=stage,
+            stage=began,
             details=details,
             unit_id=each.unit,
             portion=each.portion.value,
@@ -348,35 +301,6 @@ def _in_short(each: Standing) -> str:
     return ""
 
 
-def _must_apply(unit: Unit, facts: UnitFacts, rules: Rules, today: date) -> list[Found]:
-    """Return the finding that a unit outside the accreditation is used for biopsies, or has what it takes."""
-    assigned = {
-        attachment.id
-        for attachment in rules.registry.attachments.values()
-        if any(each.unit == unit.id and each.covers(today) for each in attachment.assignments)
-    }
-    if facts.biopsies is None and not assigned:
-        return []
-    details: dict[str, Any] = {"rule": _accredited_rule(rules.policy)}
-    if facts.biopsies is None:
-        stage, severity = _stage("assigned"), Severity.WARNING
-        details |= {"state": "assigned", "attachments": sorted(assigned)}
-    else:
-        several, attachments = facts.biopsies
-        stage, severity = _stage("seen", _week(several.last_received_at)), Severity.CRITICAL
-        details |= {"state": "seen", "attachments": sorted(assigned | set(attachments))} | _told(several)
-    return [
-        Found(
-            key=f"unit_must_apply/{unit.id}",
-            kind=AlertKind.UNIT_MUST_APPLY,
-            severity=severity,
-            stage=stage,
-            details=details,
-            unit_id=unit.id,
-        )
-    ]
-
-
 def _rule(policy: Policy, each: Standing, today: date) -> str:
     """State the rule for a standing, with every override that has a part in it."""
     aged = each.release is None or each.release.state is ReleaseState.PLANNED
@@ -389,41 +313,3 @@ def _rule(policy: Policy, each: Standing, today: date) -> str:
     )
     sentences = (override_sentence(override, each.portion) for override in overrides)
     return " ".join((rule_sentence(policy, each.portion), *sentences))
-
-
-def _accredited_rule(policy: Policy) -> str:
-    return (
-        f"Rule {policy.id}: every unit on which stereotactic biopsies are performed must be accredited, each unit that "
-        f"shares an attachment included ({policy.citation}; {policy.address})."
-    )
-
-
-def _told(several: Exams) -> dict[str, Any]:
-    return {"count": several.count, "exams": list(several.ids), "newest": _iso(several.newest_day)}
-
-
-def _iso(day: date | None) -> str | None:
-    return None if day is None else day.isoformat()
-
-
-def _stage(word: str, began: date = date.min) -> str:
-    return f"{began.isoformat()} {word}"
-
-
-def _week(at: datetime) -> date:
-    """Return the Monday before the newest evidence: a finding is told again if there is more, once a week at most."""
-    return at.date() - timedelta(days=at.weekday())
-
-
-def _sender(calling_ae: str) -> str:
-    return _quoted(calling_ae) or "(import)"
-
-
-def _device(serial: str, station: str) -> str:
-    return f"serial={_quoted(serial)}" if serial else f"station={_quoted(station)}"
-
-
-def _quoted(text: str) -> str:
-    """Return a device's text as part of a key: printable, without a slash, and of bounded length."""
-    mark = "" if len(text) <= _LONGEST else "~" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    return quote(text[:_LONGEST], safe="") + mark

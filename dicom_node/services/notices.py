@@ -9,7 +9,7 @@ from dicom_node.alerts.notice import URGENCY, AlertKind, Item, Notice, NoticeKin
 from dicom_node.index.alerts import Alert, Silence
 from dicom_node.index.outbox import Delivery, QueuedMessage
 from dicom_node.index.standings import SavedStanding
-from dicom_node.services.found import Found
+from dicom_node.services.finding import Found
 
 
 def item_of(alert: Alert, labels: Mapping[str, str]) -> Item:

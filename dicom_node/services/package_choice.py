@@ -23,6 +23,7 @@ from dicom_node.index.entries import EntryKind
 from dicom_node.index.exams import ExamRecord
 from dicom_node.index.images import StoredImage
 from dicom_node.index.releases import ReleaseVersion
+from dicom_node.services import links
 from dicom_node.services.cases import cases_of
 from dicom_node.services.found import Rules
 from dicom_node.services.kept import read_logs, read_surveys
@@ -217,7 +218,11 @@ class _Chooser:
         ranked = rank(
             cases.values(),
             released_on=self.release.released_on,
-            admits=lambda case: self._admits(Portion.CLINICAL, case.day),
+            admits=lambda day: self._admits(Portion.CLINICAL, day),
+            proposed={
+                exam_id: links.propose(self.index, self.rules.registry, case).but_linked(case)
+                for exam_id, case in cases.items()
+            },
         )
         exam_of = {each.id: each for each in inside}
         if not ranked or not ranked[0].admitted:

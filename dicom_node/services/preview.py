@@ -12,7 +12,8 @@ from dicom_node.alerts.render import Message, render
 from dicom_node.index import alerts
 from dicom_node.index.alerts import FIRING, Alert
 from dicom_node.index.engine import Index
-from dicom_node.services.found import Found, Rules, whats_so
+from dicom_node.services.finding import Found
+from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.notices import item_found, unit_notice
 from dicom_node.services.review import compare, recipients_of
 

@@ -27,7 +27,8 @@ from dicom_node.logs import get_logger
 from dicom_node.services import audit, records
 from dicom_node.services.decisions import Verdict
 from dicom_node.services.derived_by import put_registry
-from dicom_node.services.found import Found, Rules, whats_so
+from dicom_node.services.finding import Found
+from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.ingest import Indexer
 from dicom_node.services.policies import Change
 from dicom_node.services.recover import read_object

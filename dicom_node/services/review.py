@@ -24,8 +24,9 @@ from dicom_node.index.engine import Index
 from dicom_node.index.outbox import NewMessage
 from dicom_node.index.standings import SavedStanding
 from dicom_node.logs import get_logger
-from dicom_node.services.facts import AT_ONCE, UnitFacts, read_facts
-from dicom_node.services.found import Found, Rules, Situation, of_site, situation
+from dicom_node.services.facts import AT_ONCE, UnitFacts
+from dicom_node.services.finding import Found
+from dicom_node.services.found import Rules, Situation, of_site, situation
 from dicom_node.services.solutions import solution
 
 log = get_logger(__name__)
@@ -125,9 +126,16 @@ def review_settled(
     now: datetime,
     settle: timedelta,
 ) -> ReviewResult | None:
-    """Review the units of exams that got nothing for the time ``settle``; None when there are none."""
+    """Review the units of exams that got nothing for the time ``settle``; None when there are none.
+
+    And the other hosts of the attachments these exams were made with, whose cases they are not.
+    """
     with index.read() as conn:
         unit_ids = findings.units_to_review(conn, now - settle)
+        used = findings.attachments_to_review(conn, now - settle) if unit_ids else set()
+    attachments = (each for name, each in rules.registry.attachments.items() if name in used)
+    hosts = {assignment.unit for each in attachments for assignment in each.assignments}
+    unit_ids += sorted(hosts.intersection(rules.registry.units).difference(unit_ids))
     if not unit_ids:
         return None
     return review(index, rules, channels, today=today, now=now, unit_ids=unit_ids, quiet_since=now - settle)
@@ -262,7 +270,7 @@ def _review_some(
 def _look(conn: Connection, rules: Rules, unit_ids: Sequence[str], today: date) -> _Seen:
     units = [rules.registry.units[unit_id] for unit_id in unit_ids if unit_id in rules.registry.units]
     return _Seen(
-        facts=read_facts(conn, units, rules.policy, today),
+        facts=rules.facts(conn, units, today),
         site=tuple(of_site(conn, rules, today)) if "" in unit_ids else (),
         firing={alert.key: alert for alert in alerts.list_alerts(conn, state=FIRING, unit_ids=unit_ids)},
         saved={(each.unit_id, each.portion): each for each in standings.read(conn, unit_ids)},

@@ -9,7 +9,11 @@ from dicom_node.alerts.phrases import read_day
 from dicom_node.index.alerts import Alert
 
 _REASONS: Mapping[str, str] = {
-    AlertKind.UNREGISTERED_UNIT: "no biopsy images of an unknown device that could still count are left",
+    AlertKind.UNREGISTERED_UNIT: "no biopsy that could still count is of a device or a day without a registered unit",
+    AlertKind.AMBIGUOUS: "no exam that could still count matches these units together any more",
+    AlertKind.ATTACHMENT_MOVED: "the unit has a fresh biopsy or an attachment, or needs none any more",
+    AlertKind.CLOCK_DRIFT: "the device sent a study of the right day",
+    AlertKind.RENAMED_DEVICE: "the configuration has the new name, or the old one was seen again",
     AlertKind.UNIT_MUST_APPLY: "the unit is applying, or is no longer used for biopsies",
     AlertKind.UNDATED: "no exam of the unit is without a date any more",
     AlertKind.UNATTRIBUTED: "no exam of this sender that could still count waits to be told its unit",

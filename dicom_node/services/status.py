@@ -16,7 +16,8 @@ from dicom_node.index.alerts import FIRING, Silence
 from dicom_node.index.engine import Index
 from dicom_node.index.outbox import Delivery
 from dicom_node.services.derived_by import is_by_others
-from dicom_node.services.found import Found, Rules, whats_so
+from dicom_node.services.finding import Found
+from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.milestones import CycleAhead, cycles_ahead, is_next_cycle_missing
 from dicom_node.services.notices import item_found
 from dicom_node.services.review import last_review

@@ -1,4 +1,4 @@
-"""Cycles, surveys and logs that people keep; what headers tell of cases; strangers at a unit's address."""
+"""Cycles, surveys and logs that people keep; what headers tell of cases; strangers at a unit's address; two indexes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the tables, the cycle of a testing package, and what an exam is as a case."""
+    """Add the tables, the cycle of a testing package, what an exam is as a case, and what arrivals are looked up by."""
     op.add_column("release", sa.Column("cycle_id", TEXT, server_default="", nullable=False))
     op.add_column("exam", sa.Column("case_state", TEXT, server_default="", nullable=False))
     op.add_column("decision", sa.Column("instances", sa.JSON(), server_default="[]", nullable=False))
@@ -44,4 +44,9 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("address", "calling_ae", name="pk_stranger"),
+    )
+    op.create_index("ix_exam_unit_id_first_received_at", "exam", ["unit_id", "first_received_at"], unique=False)
+    op.drop_index("ix_series_device_serial_number", table_name="series")
+    op.create_index(
+        "ix_series_device_serial_number_station_name", "series", ["device_serial_number", "station_name"], unique=False
     )

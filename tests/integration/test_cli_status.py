@@ -85,7 +85,7 @@ def test_the_table_for_people(filled: Path, commands: Commands) -> None:
         "! The node is not running: nothing is received, reviewed or sent.",
         "! Upright A, room 4: clinical exam stops counting in 15 days (2026-12-08). Perform and send a biopsy case",
         "record the day its link was released: dicom-node release record upright_a --date YYYY-MM-DD",
-        "! 1 exam from ADDON_WS waits to be told its unit. Say which unit made each exam: dicom-node exams attribute ",
+        "! 1 exam from ADDON_WS matches several units. Say which unit made each exam: dicom-node exams attribute ",
         "! Prone table, room 2: 1 exam without a date that can be trusted.",
     ):
         assert told in warnings
@@ -140,7 +140,7 @@ def test_programs_get_stable_keys(filled: Path, commands: Commands) -> None:
         "days_left": 15,
         "package": None,
     }
-    assert {each["kind"] for each in told["concerns"]} == {"eligibility", "undated", "unattributed"}
+    assert {each["kind"] for each in told["concerns"]} == {"eligibility", "undated", "ambiguous"}
     assert list(told["concerns"][0]) == ["key", "kind", "unit", "portion", "severity", "headline", "do"]
 
 

@@ -134,6 +134,26 @@ FINDINGS: dict[AlertKind, dict[str, Any]] = {
         "doubts": ["two units share the attachment"], "count": 7, "exams": ["a", "b", "c", "d", "e"],
         "newest": "2026-11-20",
     },
+    AlertKind.AMBIGUOUS: {
+        "state": "found", "sender": "ADDON_WS", "candidates": ["upright_a", "upright_b"],
+        "doubts": ["station name UPR names 2 units: upright_a, upright_b"], "count": 1, "exams": ["a"],
+        "newest": "2026-11-20", "missing": [],
+        "clashing": ['[[units.upright_a.identity]] station_name = "UPR"'],
+    },
+    AlertKind.ATTACHMENT_MOVED: {
+        "state": "seen", "attachment": "addon1", "attachment_label": "Add-on", "since": "2026-09-01", "elsewhere": 4,
+        "hosts": [["Upright B", "2026-11-20"], ["Upright A", "2026-08-20"]], "newest": "2026-08-20",
+        "cutoff": "2027-02-20",
+    },
+    AlertKind.CLOCK_DRIFT: {
+        "state": "found", "sender": "UPRIGHT_A", "days": -3, "since": "2026-11-20", "last": "2026-11-23", "studies": 2,
+    },
+    AlertKind.RENAMED_DEVICE: {
+        "state": "seen", "names": [{
+            "key": "ae_title", "old": ["UPRIGHT_A"], "new": "ROOM4", "address": "10.20.30.21", "since": "2026-11-20",
+            "count": 2, "refused": True,
+        }],
+    },
     AlertKind.CONFLICT: {"state": "found", "sender": "", "count": 3, "studies": 1},
     AlertKind.CERTIFICATE: {
         "state": "nearing", "key": "certificate_file", "subject": "node.example.org", "ends": "2026-12-01",

@@ -2,6 +2,8 @@
 
 from ipaddress import ip_network
 
+import pytest
+
 from dicom_node.dimse.access import AccessList, Admission, Caller, Refusal
 
 ACCESS = AccessList(
@@ -61,7 +63,22 @@ def test_a_listed_title_from_another_address_is_refused_with_the_address() -> No
 
 
 def test_an_unknown_title_from_a_known_address_may_be_a_renamed_device() -> None:
-    assert "was the device renamed" in refused("PRONE_RM2X", "10.0.0.1").words
+    refusal = refused("PRONE_RM2X", "10.0.0.1")
+    assert "was the device renamed" in refusal.words
+    assert refusal.is_neighbour
+
+
+@pytest.mark.parametrize(
+    ("calling_ae", "address", "called_ae"),
+    [
+        pytest.param("PRONE_RM2X", "10.0.0.9", "SBB_NODE", id="from an unknown address"),
+        pytest.param("PRONE_RM2", "10.0.0.9", "SBB_NODE", id="a listed title"),
+        pytest.param("", "10.0.0.1", "SBB_NODE", id="no title"),
+        pytest.param("PRONE_RM2X", "10.0.0.1", "sbb_node", id="it calls another node"),
+    ],
+)
+def test_nobody_else_who_is_refused_is_a_renamed_device(calling_ae: str, address: str, called_ae: str) -> None:
+    assert not refused(calling_ae, address, called_ae).is_neighbour
 
 
 def test_an_unknown_title_is_shown_so_that_it_cannot_forge_a_log_line() -> None:

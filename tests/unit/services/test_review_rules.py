@@ -10,7 +10,7 @@ from dicom_node.accreditation.reminders import Severity
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.index.alerts import Alert
-from dicom_node.services.found import Found
+from dicom_node.services.finding import Found
 from dicom_node.services.review import compare, digest_key, message_key, recipients_of
 from dicom_node.services.solutions import solution
 from tests.alerting import FakeChannel
