@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 
 from dicom_node.accreditation.milestones import MilestoneKind
+from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.alerts.phrases import About, Step, Words, from_today, in_days
 
 _PLAN = Step(
@@ -31,8 +32,9 @@ def milestone_words(about: About) -> Words:
     details, day = about.details, about.day("day")
     assert day is not None
     headline, what, do = _BY_KIND[MilestoneKind(details["milestone"])](about, day)
+    where = "" if details["facility"] == OWN_FACILITY else f" of {details['facility']}"
     return Words(
-        headline=f"{headline}, cycle {details['cycle']}",
+        headline=f"{headline}, cycle {details['cycle']}{where}",
         what=what,
         why=f"{details['rule']} {details['arithmetic']}",
         do=do,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dicom_node.accreditation.milestones import REPEATED, Milestone, MilestoneKind, MilestoneState
+from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.cli.output import Cell, write_table
 from dicom_node.services.milestones import CycleAhead
 
@@ -25,7 +26,8 @@ def write_cycles(cycles: Sequence[CycleAhead]) -> None:
     rows: list[list[Cell | str | int | date | None]] = []
     for ahead in cycles:
         by_kind = {each.kind: each for each in ahead.milestones}
-        rows.append([ahead.cycle.id, ahead.state.value, *(_cell(by_kind.get(kind)) for kind in _HEADERS)])
+        where = "" if ahead.cycle.facility == OWN_FACILITY else f" of {ahead.cycle.facility}"
+        rows.append([ahead.cycle.id + where, ahead.state.value, *(_cell(by_kind.get(kind)) for kind in _HEADERS)])
     write_table(["Cycle", "State", *_HEADERS.values()], rows)
     click.echo()
 

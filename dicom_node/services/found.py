@@ -225,6 +225,7 @@ def _milestones(ahead: CycleAhead, rules: Rules, today: date) -> Iterator[Found]
                 "state": "lapsed" if each.state is MilestoneState.PAST else "nearing",
                 "milestone": each.kind.value,
                 "cycle": ahead.cycle.id,
+                "facility": ahead.cycle.facility,
                 "day": each.day.isoformat(),
                 "is_estimate": each.is_estimate,
                 "has_passed": each.is_quiet,

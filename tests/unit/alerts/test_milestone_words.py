@@ -16,9 +16,9 @@ DAY = date(2027, 3, 30)
 
 def words(kind: MilestoneKind, days_before: int = 14, **more: Any) -> Words:
     details = {
-        "state": "nearing", "milestone": kind.value, "cycle": "c1", "day": DAY.isoformat(), "is_estimate": False,
-        "has_passed": False, "expires_on": "2027-09-30", "application_on": "2027-03-30", "policy_id": "acr",
-        "rule": "Rule acr: so it is.", "arithmetic": "This is why.", "next_on": "2027-03-29",
+        "state": "nearing", "milestone": kind.value, "cycle": "c1", "facility": "main", "day": DAY.isoformat(),
+        "is_estimate": False, "has_passed": False, "expires_on": "2027-09-30", "application_on": "2027-03-30",
+        "policy_id": "acr", "rule": "Rule acr: so it is.", "arithmetic": "This is why.", "next_on": "2027-03-29",
     }  # fmt: skip
     item = Item(
         alert_id=1, key="milestone/c1", kind=AlertKind.MILESTONE, severity=Severity.WARNING, details=details | more
@@ -50,6 +50,10 @@ def test_each_says_what_is_so_why_it_matters_and_what_to_do(kind: MilestoneKind,
 def test_the_headline_changes_when_the_day_is_past(kind: MilestoneKind, before: str, after: str) -> None:
     assert words(kind).headline.startswith(before)
     assert words(kind, -3).headline.startswith(after)
+
+
+def test_a_cycle_of_another_facility_names_it() -> None:
+    assert words(MilestoneKind.NOTICE, facility="west").headline.endswith(", cycle c1 of west")
 
 
 def test_an_estimate_is_told_as_one() -> None:
