@@ -18,8 +18,7 @@ def words(kind: MilestoneKind, days_before: int = 14, **more: Any) -> Words:
     details = {
         "state": "nearing", "milestone": kind.value, "cycle": "c1", "facility": "main", "day": DAY.isoformat(),
         "is_estimate": False, "has_passed": False, "expires_on": "2027-09-30", "application_on": "2027-03-30",
-        "policy_id": "acr",
-        "rule": "Rule acr: so it is.", "arithmetic": "This is why.", "next_on": "2027-03-29",
+        "policy_id": "acr", "rule": "Rule acr: so it is.", "arithmetic": "This is why.", "next_on": "2027-03-29",
     }  # fmt: skip
     item = Item(
         alert_id=1, key="milestone/c1", kind=AlertKind.MILESTONE, severity=Severity.WARNING, details=details | more
