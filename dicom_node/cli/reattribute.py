@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from dicom_node.accreditation.fingerprint import fingerprint
+from dicom_node.accreditation.standing import Standing
 from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import FAILED, App, pass_app
 from dicom_node.cli.exam_words import exam_json
 from dicom_node.cli.opened import DAY, by_option, now, opened, reason_option, today
-from dicom_node.cli.output import json_option, printable, write_json, write_table
+from dicom_node.cli.output import json_option, write_json, write_table
 from dicom_node.cli.phrases import day_words, write_sentence
-from dicom_node.cli.policies import standing_cells
 from dicom_node.cli.progress import progress
 from dicom_node.errors import OperatorError
 from dicom_node.index.exams import ExamRecord
@@ -24,6 +24,9 @@ from dicom_node.services.finding import Found
 from dicom_node.services.reattribution import Applied, ExamChange, Others, Preview, apply, preview, work_out
 from dicom_node.services.status import concern
 from dicom_node.site import Stores
+
+SHOWN = 100
+"""Exams that are written one by one for people."""
 
 since_option = click.option(
     "--since", type=DAY, help="Only studies with something made on this day or later, or without a day."
@@ -124,8 +127,10 @@ def _write(others: Others, found: Preview, labels: dict[str, str], day: date) ->
         click.echo()
         write_table(
             ["Exam", "Unit", "Portion", "Day", "Counts", "Instances", "Becomes"],
-            [[*_cells(each), _id(each.after)] for each in found.exams],
+            [[*_cells(each), _id(each.after)] for each in found.exams[:SHOWN]],
         )
+        if len(found.exams) > SHOWN:
+            click.echo(f"and {len(found.exams) - SHOWN} more; --json tells all.")
     if found.details:
         click.echo()
         click.echo(f"Of {counted(found.details, 'instance')} only evidence, attachment or remarks would change.")
@@ -135,22 +140,21 @@ def _write(others: Others, found: Preview, labels: dict[str, str], day: date) ->
         write_sentence(f"{held.exam_id}: {said}{rules}", first="  ", rest="    ")
     click.echo()
     for change in found.standings:
-        before, after = standing_cells(change.before), standing_cells(change.after)
-        click.echo(
-            printable(f"{change.unit.label}, {change.before.portion}: {_standing(before)} -> {_standing(after)}")
-        )
+        told = f"{change.unit.label}, {change.before.portion}: {_standing(change.before)} -> {_standing(change.after)}"
+        write_sentence(told, rest="  ")
     if not found.standings:
         click.echo("No standing would change.")
     for word, several in (("Opens", found.opened), ("Ends", found.ended)):
         for each in several:
-            told = concern(each, labels, day)
+            headline = concern(each, labels, day).words.headline
             label = labels.get(each.unit_id, "")
-            write_sentence(f"{word}: {f'{label}: ' if label else ''}{told.words.headline}", rest="  ")
+            write_sentence(f"{word}: {f'{label}: ' if label else ''}{headline}", rest="  ")
 
 
-def _standing(cells: list[str | int]) -> str:
-    state, cutoff, days_left = cells
-    return f"{state}" if cutoff == "-" else f"{state}, until {cutoff} ({days_left} days)"
+def _standing(standing: Standing) -> str:
+    newest = f" (exam of {standing.newest.day})" if standing.newest else ""
+    until = f", until {standing.cutoff}" if standing.cutoff else ""
+    return f"{standing.state}{newest}{until}"
 
 
 def _write_done(done: Applied) -> None:

@@ -8,7 +8,7 @@ exam to another unit.
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from dicom_node.accreditation.exams import Override
 from dicom_node.accreditation.signals import Role
+from dicom_node.accreditation.standing import Standing
 from dicom_node.archive.store import LocalArchive
 from dicom_node.errors import ObjectDamagedError
 from dicom_node.index import decisions, derived, exam_upkeep, exams, overlay
@@ -240,10 +241,14 @@ def preview(indexer: Indexer, rules: Rules, others: Others, *, today: date) -> P
     return Preview(
         exams=tuple(change for study in others.studies for change in _exam_changes(study, before, after)),
         held=tuple(each for study in others.studies for each in _held(study)),
-        standings=tuple(each for each in compared if each.matters),
+        standings=tuple(each for each in compared if _as_told(each.before) != _as_told(each.after)),
         opened=tuple(each for key, each in found_after.items() if key not in found_before),
         ended=tuple(each for key, each in found_before.items() if key not in found_after),
-        details=sum(each.before.is_alike(each.values) for study in others.studies for each in study.instances),
+        details=sum(
+            not each.is_held and each.before.is_alike(each.values)
+            for study in others.studies
+            for each in study.instances
+        ),
     )
 
 
@@ -379,6 +384,11 @@ def _exam_changes(
     for unit_id in sorted({*were, *are} - told):
         if not _alike(were.get(unit_id), are.get(unit_id)):
             yield ExamChange(before=were.get(unit_id), after=are.get(unit_id), instances=0)
+
+
+def _as_told(standing: Standing) -> tuple[Standing, date | None]:
+    """Return a standing without which of the exams of its newest day it rests on."""
+    return replace(standing, newest=None), standing.newest.day if standing.newest else None
 
 
 def _alike(one: ExamRecord | None, other: ExamRecord | None) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dicom_node import logs
+from dicom_node.cli import reattribute as reattribute_command
 from dicom_node.index import exams as exam_rows
 from dicom_node.index import overlay
 from dicom_node.node import Node
@@ -67,7 +68,7 @@ class TestPreview:
         assert lines[0] == "2 instances worked out anew: 2 would change."
         assert lines[2].split() == ["Exam", "Unit", "Portion", "Day", "Counts", "Instances", "Becomes"]
         assert lines[3].startswith(f"{exam}  unknown -> upright_b  unclear -> clinical  2026-11-18  no -> yes")
-        assert "Upright B, room 5, clinical: missing -> ok, until 2027-05-18 (176 days)" in lines
+        assert "Upright B, room 5, clinical: missing -> ok (exam of 2026-11-18), until 2027-05-18" in lines
         assert lines[-2].startswith("Ends: 1 exam")
         with opened_site(site) as stores:
             assert derived_rows(stores.index) == before
@@ -124,6 +125,26 @@ class TestPreview:
                 after = exam_rows.get(conn, change.after.id)
             assert after == change.after
             assert reattribution.work_out(stores.archive, stores.indexer).instances == 0
+
+    def test_of_many_exams_some_are_written_and_all_are_counted(
+        self, site: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with opened_site(site) as stores:
+            for _ in range(3):
+                pair_of_room_six(stores)
+        write_site(site.parent, more=ROOM_SIX)
+        monkeypatch.setattr(reattribute_command, "SHOWN", 2)
+        assert "and 1 more; --json tells all." in commands.good("reattribute", "preview").lines
+        assert len(commands.json("reattribute", "preview")["exams"]) == 3
+
+    def test_what_changes_beside_unit_portion_and_day_is_counted(self, site: Path, commands: Commands) -> None:
+        with opened_site(site) as stores:
+            receive(stores, make_mg(serial="UA-1002", stage="STEREO_SCOUT"), sender="UPRIGHT_A")
+        site.write_text(site.read_text("utf-8").replace('unit = "upright_a"\n', 'unit = "prone1"\n'), "utf-8")
+        told = commands.json("reattribute", "preview")
+        assert (told["instances"], told["details"], told["exams"], told["held"]) == (1, 1, [], [])
+        line = "Of 1 instance only evidence, attachment or remarks would change."
+        assert line in commands.good("reattribute", "preview").lines
 
     def test_an_overlay_leaves_nothing_behind(self, index_url: str, tmp_path: Path) -> None:
         config = write_site(tmp_path, database=index_url)
