@@ -51,11 +51,18 @@ def newest_of(
     conn: Connection, unit_id: str, most: int, portions: Collection[Portion] = tuple(Portion)
 ) -> tuple[Arrival, ...]:
     """Return the exams of a unit and of some portions that began to be received last, the newest first."""
+    # The exams are chosen before their images are looked up.
+    chosen = (
+        select(exam.c.id)
+        .where(exam.c.unit_id == unit_id, exam.c.portion.in_(portions))
+        .order_by(*_LAST_FIRST)
+        .limit(most)
+        .subquery()
+    )
     query = (
         select(exam.c.unit_id, exam.c.last_received_at, _FIRST_IMAGE.label("image"))
-        .where(exam.c.unit_id == unit_id, exam.c.portion.in_(portions))
-        .order_by(exam.c.first_received_at.desc(), exam.c.id.desc())
-        .limit(most)
+        .where(exam.c.id.in_(select(chosen.c.id)))
+        .order_by(*_LAST_FIRST)
     )
     return _arrivals(conn, conn.execute(query).all())
 
@@ -128,6 +135,7 @@ def _arrival(unit_id: str, last_received_at: datetime, image: Sequence[Any]) -> 
     )
 
 
+_LAST_FIRST = (exam.c.first_received_at.desc(), exam.c.id.desc())
 # A prepared statement has no values but those it is run with.
 _ONE: ColumnElement[int] = literal_column("1")
 _NONE: ColumnElement[int] = literal_column("0")
@@ -143,13 +151,16 @@ _FIRST_IMAGE = (
     .offset(_NONE)
     .scalar_subquery()
 )
-_NEWEST = Prepared(
-    select(exam.c.last_received_at, _FIRST_IMAGE.label("image"))
+_CHOSEN = (
+    select(exam.c.id)
     .where(exam.c.unit_id == bindparam("unit_id"))
-    .order_by(exam.c.first_received_at.desc(), exam.c.id.desc())
+    .order_by(*_LAST_FIRST)
     .limit(_ONE)
     .offset(_NONE)
+    .correlate(None)
+    .scalar_subquery()
 )
+_NEWEST = Prepared(select(exam.c.last_received_at, _FIRST_IMAGE.label("image")).where(exam.c.id == _CHOSEN))
 _IMAGES = select(
     *(instance.c[name] for name in ("sop_instance_uid", "received_at", "calling_ae", "peer_address", "day_candidates")),
     series.c.device_serial_number,
