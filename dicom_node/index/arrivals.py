@@ -3,17 +3,18 @@
 Functions work in the caller's transaction.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, column, func, select, values
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, select
 
 from dicom_node.accreditation.names import NameUse
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Role
-from dicom_node.index.tables import PlainText, exam, instance, series
+from dicom_node.index.prepared import Cursor, Prepared
+from dicom_node.index.tables import exam, instance, series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,48 +35,47 @@ class Arrival:
     """The day the device wrote, whether it can be trusted or not; None when it wrote none."""
 
 
-def newest_of_each(conn: Connection, unit_ids: Collection[str]) -> dict[str, Arrival]:
+def newest_of_each(conn: Connection, unit_ids: Iterable[str]) -> dict[str, Arrival]:
     """Return the exam of each unit that began to be received last."""
-    if not unit_ids:
-        return {}
-    asked = values(column("unit_id", PlainText), name="asked").data([(each,) for each in unit_ids]).cte("asked")
-    newest = (
-        select(exam.c.id)
-        .where(exam.c.unit_id == asked.c.unit_id)
-        .order_by(exam.c.first_received_at.desc(), exam.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    chosen = select(newest.label("exam_id")).select_from(asked).cte("chosen")
-    query = select(exam.c.unit_id, exam.c.last_received_at, _FIRST_IMAGE.label("image"))
-    rows = conn.execute(query.select_from(chosen).join(exam, exam.c.id == chosen.c.exam_id)).all()
-    return {each.unit_id: each for each in _arrivals(conn, rows)}
+    cursor = Cursor(conn)
+    found: dict[str, Arrival] = {}
+    for unit_id in unit_ids:
+        row = _NEWEST.first(cursor, {"unit_id": unit_id})
+        image = _IMAGE.first(cursor, {"uid": row[1]}) if row is not None and row[1] is not None else None
+        if row is not None and image is not None:
+            found[unit_id] = _arrival(unit_id, row[0], image[1:])
+    return found
 
 
 def newest_of(
     conn: Connection, unit_id: str, most: int, portions: Collection[Portion] = tuple(Portion)
 ) -> tuple[Arrival, ...]:
     """Return the exams of a unit and of some portions that began to be received last, the newest first."""
+    # The exams are chosen before their images are looked up.
+    chosen = (
+        select(exam.c.id)
+        .where(exam.c.unit_id == unit_id, exam.c.portion.in_(portions))
+        .order_by(*_LAST_FIRST)
+        .limit(most)
+        .subquery()
+    )
     query = (
         select(exam.c.unit_id, exam.c.last_received_at, _FIRST_IMAGE.label("image"))
-        .where(exam.c.unit_id == unit_id, exam.c.portion.in_(portions))
-        .order_by(exam.c.first_received_at.desc(), exam.c.id.desc())
-        .limit(most)
+        .where(exam.c.id.in_(select(chosen.c.id)))
+        .order_by(*_LAST_FIRST)
     )
     return _arrivals(conn, conn.execute(query).all())
 
 
-def with_several_stations(conn: Connection, serials: Collection[str]) -> set[str]:
+def with_several_stations(conn: Connection, serials: Iterable[str]) -> set[str]:
     """Return those serial numbers, to the letter, under which images of more than one station name came."""
-    if not serials:
-        return set()
-    asked = values(column("serial", PlainText), name="asked").data([(each,) for each in serials]).cte("asked")
-    named = and_(series.c.device_serial_number == asked.c.serial, series.c.station_name != "")
-    # Two looks into an index instead of all the series of the device.
-    least = select(func.min(series.c.station_name)).where(named).scalar_subquery()
-    greatest = select(func.max(series.c.station_name)).where(named).scalar_subquery()
-    query = select(asked.c.serial, least.label("least"), greatest.label("greatest"))
-    return {row.serial for row in conn.execute(query) if row.least != row.greatest}
+    cursor = Cursor(conn)
+    found = set()
+    for serial in serials:
+        row = _STATIONS.first(cursor, {"serial": serial})
+        if row is not None and row[0] != row[1]:
+            found.add(serial)
+    return found
 
 
 def stations_of(conn: Connection, serial: str, calling_aes: Collection[str]) -> tuple[NameUse, ...]:
@@ -111,46 +111,67 @@ def _was_called_by(calling_aes: Collection[str]) -> ColumnElement[bool]:
 
 
 def _arrivals(conn: Connection, rows: Collection[Any]) -> tuple[Arrival, ...]:
-    """Return exams of which id, newest receipt and first image are known, in their order."""
+    """Return exams of which unit, newest receipt and first image are known, in their order."""
     uids = [row.image for row in rows if row.image is not None]
     if not uids:
         return ()
-    query = (
-        select(
-            *(instance.c[name] for name in ("sop_instance_uid", "received_at", "calling_ae", "peer_address")),
-            instance.c.day_candidates,
-            series.c.device_serial_number,
-            series.c.station_name,
-        )
-        .join(series, and_(series.c.study_uid == instance.c.study_uid, series.c.series_uid == instance.c.series_uid))
-        .where(instance.c.sop_instance_uid.in_(uids))
+    images = {image[0]: image for image in conn.execute(_IMAGES.where(instance.c.sop_instance_uid.in_(uids)))}
+    return tuple(
+        _arrival(row.unit_id, row.last_received_at, images[row.image][1:]) for row in rows if row.image in images
     )
-    images = {image.sop_instance_uid: image for image in conn.execute(query)}
-    return tuple(_arrival(row, images[row.image]) for row in rows if row.image in images)
 
 
-def _arrival(row: Any, image: Any) -> Arrival:
-    dates = image.day_candidates
+def _arrival(unit_id: str, last_received_at: datetime, image: Sequence[Any]) -> Arrival:
+    received_at, calling_ae, peer_address, dates, serial, station = image
     return Arrival(
-        unit_id=row.unit_id,
-        received_at=image.received_at,
-        last_received_at=row.last_received_at,
-        calling_ae=image.calling_ae,
-        peer_address=image.peer_address,
-        serial=image.device_serial_number,
-        station=image.station_name,
+        unit_id=unit_id,
+        received_at=received_at,
+        last_received_at=last_received_at,
+        calling_ae=calling_ae,
+        peer_address=peer_address,
+        serial=serial,
+        station=station,
         made_on=date.fromisoformat(dates[0][1]) if dates and dates[0][1] else None,
     )
 
 
+_LAST_FIRST = (exam.c.first_received_at.desc(), exam.c.id.desc())
+# A prepared statement has no values but those it is run with.
+_ONE: ColumnElement[int] = literal_column("1")
+_NONE: ColumnElement[int] = literal_column("0")
 _FIRST_IMAGE = (
     select(instance.c.sop_instance_uid)
     .where(
         instance.c.study_uid == exam.c.study_uid,
         instance.c.unit_id == exam.c.unit_id,
-        instance.c.role == Role.PRIMARY,
+        instance.c.role == literal_column(f"'{Role.PRIMARY}'"),
     )
     .order_by(instance.c.received_at, instance.c.sop_instance_uid)
-    .limit(1)
+    .limit(_ONE)
+    .offset(_NONE)
     .scalar_subquery()
+)
+_CHOSEN = (
+    select(exam.c.id)
+    .where(exam.c.unit_id == bindparam("unit_id"))
+    .order_by(*_LAST_FIRST)
+    .limit(_ONE)
+    .offset(_NONE)
+    .correlate(None)
+    .scalar_subquery()
+)
+_NEWEST = Prepared(select(exam.c.last_received_at, _FIRST_IMAGE.label("image")).where(exam.c.id == _CHOSEN))
+_IMAGES = select(
+    *(instance.c[name] for name in ("sop_instance_uid", "received_at", "calling_ae", "peer_address", "day_candidates")),
+    series.c.device_serial_number,
+    series.c.station_name,
+).join(series, and_(series.c.study_uid == instance.c.study_uid, series.c.series_uid == instance.c.series_uid))
+_IMAGE = Prepared(_IMAGES.where(instance.c.sop_instance_uid == bindparam("uid")))
+_NAMED = (series.c.device_serial_number == bindparam("serial"), series.c.station_name != literal_column("''"))
+# Two looks into an index instead of all the series of the device.
+_STATIONS = Prepared(
+    select(
+        select(func.min(series.c.station_name)).where(*_NAMED).scalar_subquery(),
+        select(func.max(series.c.station_name)).where(*_NAMED).scalar_subquery(),
+    )
 )
