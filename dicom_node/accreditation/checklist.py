@@ -168,11 +168,11 @@ def _of_images(images: Sequence[PackedImage]) -> list[Item]:
     """Return what the images tell of their identification, and of text in their pixels."""
     if not images:
         return []
-    lacking = [f"{each.path}: {', '.join(each.lacking)}" for each in images if each.lacking]
+    lacking = [f"{each.path} lacks {', '.join(each.lacking)}" for each in images if each.lacking]
     burned = [each.path for each in images if each.burned_in]
     silent = [each.path for each in images if each.burned_in is None]
     found = [
-        Item(what="identification", mark=Mark.LOOK, words=f"the header lacks of {'; '.join(lacking)}")
+        Item(what="identification", mark=Mark.LOOK, words=f"by the header {'; '.join(lacking)}")
         if lacking
         else Item(what="identification", mark=Mark.THERE, words="complete in every header")
     ]

@@ -1,5 +1,6 @@
 """``dicom-node package``: the images and lists that a submission to the programme is made of, and their check."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def _tell(built: Built, left: list[Path]) -> None:
     )
     for each in left:
         click.echo(printable(f"An interrupted build left {each}; remove it when none runs."))
-    click.echo("Check it at any time: dicom-node package verify DIR")
+    click.echo(printable(f"Check it at any time: dicom-node package verify {shlex.quote(str(built.path))}"))
 
 
 def _tell_checked(checked: Checked, not_compared: str) -> None:

@@ -106,7 +106,7 @@ class TestBuild:
             "clinical image data form": "by hand",
         }
         text = " ".join((out / "prone-table-room-2-checklist.txt").read_text().split())
-        assert "01-mammogram-L-CC.dcm: operator" in text
+        assert "01-mammogram-L-CC.dcm lacks operator" in text
         assert "burned in by the device's own word: 02-mammogram-L-MLO.dcm" in text
         assert "whether there is any: 01-mammogram-L-CC.dcm" in text
 

@@ -118,7 +118,7 @@ def test_a_specimen_that_is_linked_and_gone_is_told_apart_from_none() -> None:
 def test_images_without_identification_or_with_text_in_their_pixels_are_named() -> None:
     images = [image("a", lacking=(Element.NAME, Element.VIEW)), image("b", burned_in=True), image("c", burned_in=None)]
     items = phantom_items(images)
-    assert mark_of(items, "identification") == (Mark.LOOK, "the header lacks of a: name, view")
+    assert mark_of(items, "identification") == (Mark.LOOK, "by the header a lacks name, view")
     assert [(each.mark, each.words) for each in items if each.what == "text in the pixels"] == [
         (Mark.LOOK, "burned in by the device's own word: b"),
         (Mark.LOOK, "the header does not say whether there is any: c"),
