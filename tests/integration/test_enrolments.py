@@ -1,7 +1,7 @@
 """Enrolments against the index: what is read for a standing and for a query, on both databases."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date
 
 from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, choose_policy
 from dicom_node.accreditation.portions import Portion
@@ -19,6 +19,7 @@ POLICY = choose_policy(DEFAULT_POLICY_ID)
 AT_MAIN = Enrolment(last_day=date(2026, 9, 30))
 AT_ANNEX = Enrolment(facility="annex", first_day=date(2026, 10, 12))
 MOVED = replace(UPRIGHT_A, enrolments=(AT_MAIN, AT_ANNEX))
+REGISTRY = Registry(units={"upright_a": MOVED})
 RELEASED = date(2026, 6, 15)
 
 
@@ -44,7 +45,8 @@ def fill(index: Index, *days: date) -> None:
 
 def facts(index: Index, today: date) -> UnitFacts:
     with index.read() as conn:
-        return read_facts(conn, [MOVED], POLICY, today)["upright_a"]
+        found = read_facts(conn, [MOVED], REGISTRY, POLICY, zone=UTC, listed=(), today=today)
+    return found["upright_a"]
 
 
 def test_facts_are_those_of_the_enrolment_in_force(index: Index) -> None:
@@ -71,8 +73,7 @@ def test_the_newest_exam_since_a_day_is_found(index: Index) -> None:
 
 def test_a_query_counts_no_days_for_what_was_made_before_the_enrolment(index: Index) -> None:
     fill(index, date(2026, 9, 14), date(2026, 10, 20))
-    registry = Registry(units={"upright_a": MOVED})
-    service = replace(make_service(index), registry=lambda: registry)
+    service = replace(make_service(index), registry=lambda: REGISTRY)
     query = ask("STUDY", DaysLeft="", CountsUntil="", AcquisitionDate="")
     found = [record for page in service.find(query) for record in page.records]
     assert sorted((each["AcquisitionDate"], each["CountsUntil"]) for each in found) == [
