@@ -9,18 +9,20 @@ from datetime import date
 from dicom_node.accreditation.cases import Case, CaseFacts, CaseState, Link, LinkRole, Ranked, case_facts, rank
 from dicom_node.accreditation.exams import Override
 from dicom_node.accreditation.portions import Portion
-from dicom_node.accreditation.standing import ReleaseState, release_in_force
+from dicom_node.accreditation.standing import ReleaseState, bearing_on, release_in_force
+from dicom_node.accreditation.units import Enrolment
 from dicom_node.archive.store import LocalArchive
 from dicom_node.dicom.case_facts import case_image
 from dicom_node.errors import ObjectDamagedError, OperatorError
 from dicom_node.index import cases as rows
-from dicom_node.index import decisions, exams, releases
+from dicom_node.index import decisions, exams
 from dicom_node.index.cases import ImageRow
 from dicom_node.index.decisions import DecisionKind, InForce, link_value
 from dicom_node.index.engine import Index
 from dicom_node.index.exams import ExamRecord
 from dicom_node.logs import get_logger
 from dicom_node.services import links
+from dicom_node.services.cycles import packages_by_unit
 from dicom_node.services.decisions import ExamDecisions, Verdict
 from dicom_node.services.found import Rules
 from dicom_node.services.ingest import Indexer
@@ -114,12 +116,13 @@ def rank_unit(
 ) -> RankedCases:
     """Rank the clinical exams of a configured unit for a testing package released on ``release``.
 
-    Else for the package on record, else for one released on the local day ``today``. Left out is what is older than the
-    window. Raises as ``cases_of``, and OperatorError for a day that is too near to an end of the calendar.
+    Else for the package that its standing is judged by, else for one released on the local day ``today``. Left out is
+    what is older than the window, or of another enrolment. Raises as ``cases_of``, and OperatorError for a day that is
+    too near to an end of the calendar.
     """
-    windows = rules.policy.windows(Portion.CLINICAL)
+    windows, unit = rules.policy.windows(Portion.CLINICAL), rules.registry.units[unit_id]
     with index.read() as conn:
-        packages = [version.release for version in releases.current(conn, [unit_id])]
+        packages = bearing_on(unit.enrolment_on(today), packages_by_unit(conn, [unit], today)[unit_id])
         package = release_in_force(packages) if release is None else None
         if package is not None and package.state in (ReleaseState.PASSED, ReleaseState.CLOSED):
             package = None  # what comes next has no package yet
@@ -128,11 +131,13 @@ def rank_unit(
             since = windows.first_day(released_on)
         except OverflowError as error:
             raise OperatorError(f"no answer for this day: {error}") from None
+        enrolment = unit.enrolment_on(released_on) or Enrolment()
         found = exams.listed(
             conn,
             unit_id=unit_id,
             portion=Portion.CLINICAL,
-            since=since,
+            since=max(since, enrolment.first_day or since),
+            until=enrolment.last_day,
             cases=(CaseState.CANDIDATE, CaseState.CONFIRMED),
         )
     due_on = package.due_on if package else None
@@ -140,7 +145,7 @@ def rank_unit(
     ranked = rank(
         cases.values(),
         released_on=released_on,
-        admits=lambda day: windows.admits(day, released_on, due_on),
+        admits=lambda day: enrolment.covers(day) and windows.admits(day, released_on, due_on),
         proposed={
             exam_id: links.propose(index, rules.registry, case).but_linked(case) for exam_id, case in cases.items()
         },

@@ -14,7 +14,8 @@ from dicom_node.accreditation.cases import Case, CaseState, LinkRole
 from dicom_node.accreditation.pairs import Laterality, PairState
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Stage
-from dicom_node.accreditation.standing import Standing, State
+from dicom_node.accreditation.standing import ReleaseState, Standing, State
+from dicom_node.accreditation.units import Enrolment
 from dicom_node.demo.devices import Device, Kind, make_exam
 from dicom_node.errors import OperatorError
 from dicom_node.index import exams
@@ -26,6 +27,8 @@ from dicom_node.services.decisions import Verdict
 from dicom_node.services.found import whats_so
 from dicom_node.services.links import Proposals, propose
 from dicom_node.services.rebuild import rebuild
+from dicom_node.services.releases import Change, Releases
+from dicom_node.services.renewals import Cycles
 from dicom_node.site import Stores
 from tests.factories import code, make_kos, make_mg, make_sc, new_uid, view_code
 from tests.sites import START, derived_rows, opened_site, receive, write_site
@@ -400,6 +403,45 @@ def test_the_cases_of_a_unit_are_ranked_for_the_package_on_record(sqlite_stores:
     assert ranked(date(2027, 3, 15)) == []
     with pytest.raises(OperatorError, match="no answer for this day"):
         ranked(date(1, 2, 3))
+
+
+def test_candidates_are_those_of_the_enrolment_that_the_release_falls_in(sqlite_stores: Stores) -> None:
+    stores = sqlite_stores
+    before, after = biopsy(stores), biopsy(stores, date(2026, 10, 20))
+    mammogram(stores)
+    released = date(2026, 9, 20)
+    change = Change(by="lee", at=START, today=TODAY)
+    packages = Releases(archive=stores.archive, index=stores.index, units=stores.site.registry.units)
+    packages.record("upright_a", released, due_on=None, planned=False, note="", change=change)
+    moved = replace(
+        stores.site.registry.units["upright_a"],
+        enrolments=(
+            Enrolment(last_day=date(2026, 9, 30)),
+            Enrolment(facility="annex", first_day=date(2026, 10, 12)),
+        ),
+    )
+    rules = replace(stores.site.rules, registry=replace(stores.site.registry, units={"upright_a": moved}))
+
+    def ranked(release: date | None = None) -> tuple[date, list[str], list[date | None]]:
+        found = rank_unit(stores.archive, stores.index, rules, "upright_a", today=TODAY, release=release)
+        return found.released_on, [each.case.study_uid for each in found.ranked], [e.spoiled_by for e in found.ranked]
+
+    # Of the annex the mammogram would make the case one of the time before.
+    assert ranked() == (TODAY, [after], [MAMMOGRAM])
+    assert ranked(released) == (released, [before], [None])
+
+
+def test_a_package_of_an_earlier_cycle_is_not_what_candidates_are_ranked_for(sqlite_stores: Stores) -> None:
+    stores = sqlite_stores
+    good, units = biopsy(stores), stores.site.registry.units
+    change = Change(by="lee", at=START, today=TODAY)
+    packages = Releases(archive=stores.archive, index=stores.index, units=units)
+    package = packages.record("upright_a", date(2026, 5, 4), due_on=None, planned=False, note="", change=change)
+    packages.amend(package.id, state=ReleaseState.DEFICIENT, change=change)
+    cycles = Cycles(archive=stores.archive, index=stores.index, units=units, terms=stores.site.rules.policy.terms)
+    cycles.open("main", date(2027, 6, 1), note="", change=change)
+    found = rank_unit(stores.archive, stores.index, stores.site.rules, "upright_a", today=TODAY)
+    assert (found.released_on, [each.case.study_uid for each in found.ranked]) == (TODAY, [good])
 
 
 def test_the_made_up_exams_of_one_patient_make_a_whole_case(sqlite_stores: Stores) -> None:
