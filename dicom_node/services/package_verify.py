@@ -50,7 +50,7 @@ def verify_package(
     except OSError:
         raise OperatorError(f"{root} is no package: it has no {SUMS} that can be read") from None
     sums, bad = read_sums(text.decode("utf-8", "replace"))
-    found = {f"{SUMS}": [f"line {number} is none that the node writes"] for number in bad}
+    found: _Found = {SUMS: [f"line {number} is none that the node writes" for number in bad]} if bad else {}
     present = dict(_walk(root, found))
     digests: dict[str, str] = {}
     for path in sorted(set(sums) | set(present)):

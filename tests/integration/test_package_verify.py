@@ -157,6 +157,11 @@ class TestVerify:
         (tmp_path / "SHA256SUMS").write_text(f"{sha256(text.encode()).hexdigest()}  manifest.json\n")
         assert verify_package(tmp_path).problems == (("manifest.json", "it cannot be read as a manifest"),)
 
+    def test_every_line_of_the_sums_that_the_node_does_not_write_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "SHA256SUMS").write_text("one\ntwo\n")
+        told = dict(verify_package(tmp_path).problems)["SHA256SUMS"]
+        assert told == "line 1 is none that the node writes; line 2 is none that the node writes"
+
     def test_a_package_is_held_against_itself_where_there_is_no_node(
         self, out: Path, site: Path, commands: Commands
     ) -> None:
