@@ -140,8 +140,8 @@ def _write(others: Others, found: Preview, labels: dict[str, str], day: date) ->
         write_sentence(f"{held.exam_id}: {said}{rules}", first="  ", rest="    ")
     click.echo()
     for change in found.standings:
-        told = f"{change.unit.label}, {change.before.portion}: {_standing(change.before)} -> {_standing(change.after)}"
-        write_sentence(told, rest="  ")
+        told = f"{_standing(change.before)} -> {_standing(change.after)}"
+        write_sentence(f"{change.unit.label}, {change.before.portion.label}: {told}", rest="  ")
     if not found.standings:
         click.echo("No standing would change.")
     for word, several in (("Opens", found.opened), ("Ends", found.ended)):
@@ -152,7 +152,7 @@ def _write(others: Others, found: Preview, labels: dict[str, str], day: date) ->
 
 
 def _standing(standing: Standing) -> str:
-    newest = f" (exam of {standing.newest.day})" if standing.newest else ""
+    newest = f" ({standing.portion.noun} of {standing.newest.day})" if standing.newest else ""
     until = f", until {standing.cutoff}" if standing.cutoff else ""
     return f"{standing.state}{newest}{until}"
 
