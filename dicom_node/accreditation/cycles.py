@@ -12,10 +12,7 @@ from enum import StrEnum
 from dicom_node.accreditation.months import add_months
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.standing import Release, ReleaseState, release_in_force
-from dicom_node.accreditation.units import OWN_FACILITY, Unit
-
-HOME = OWN_FACILITY
-"""The facility of the node itself."""
+from dicom_node.accreditation.units import Unit
 
 
 class CycleState(StrEnum):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 
+from dicom_node.accreditation.cycles import Joining, joining
 from dicom_node.accreditation.explain import rule_sentence
 from dicom_node.accreditation.months import add_months
 from dicom_node.accreditation.plan import first_safe_day
@@ -96,7 +97,8 @@ def milestones(
     """
     several = [each for each in releases if each.state is not ReleaseState.CLOSED]
     has_begun = any(
-        each.state is not ReleaseState.PLANNED and not is_addendum(each.released_on, expires_on, policy)
+        each.state is not ReleaseState.PLANNED
+        and joining(expires_on, each.released_on, policy.terms) is not Joining.ADDENDUM
         for each in several
     )
     planned = min((each.released_on for each in several if each.state is ReleaseState.PLANNED), default=None)
@@ -117,11 +119,6 @@ def milestones(
         for each in found
     ]
     return sorted(made, key=lambda each: (each.day, list(MilestoneKind).index(each.kind)))
-
-
-def is_addendum(release: date, expires_on: date | None, policy: Policy) -> bool:
-    """Tell whether a package is one of a unit that is added: more than the policy's months are left to the expiry."""
-    return expires_on is not None and release < add_months(expires_on, -policy.terms.addendum_months)
 
 
 def _state(day: date, today: date) -> MilestoneState:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from dicom_node.accreditation.cycles import HOME, Joining
+from dicom_node.accreditation.cycles import Joining
 from dicom_node.accreditation.months import add_months
 from dicom_node.accreditation.standing import ReleaseState
+from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import App, pass_app
 from dicom_node.cli.opened import DAY, by_option, now, opened, today
@@ -43,7 +44,7 @@ def cycles() -> None:
 
 
 @cycles.command("open")
-@click.option("--facility", metavar="ID", default=HOME, show_default=True, help="Whose accreditation it is.")
+@click.option("--facility", metavar="ID", default=OWN_FACILITY, show_default=True, help="Whose accreditation it is.")
 @click.option("--expires", "expires_on", type=DAY, help="Last day of the accreditation to renew; none for the first.")
 @_note_option
 @by_option

@@ -5,6 +5,7 @@ from datetime import date, tzinfo
 from typing import Any
 
 from dicom_node.accreditation.drift import Drift, drift
+from dicom_node.accreditation.moves import assigned_to
 from dicom_node.accreditation.policies import Policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.reminders import Severity
@@ -18,11 +19,7 @@ from dicom_node.services.finding import LONGEST, Found, accredited_rule, iso, qu
 
 def must_apply(unit: Unit, facts: UnitFacts, registry: Registry, policy: Policy, today: date) -> Iterator[Found]:
     """Yield the finding that a unit outside the accreditation is used for biopsies, or has what it takes."""
-    assigned = {
-        attachment.id
-        for attachment in registry.attachments.values()
-        if any(each.unit == unit.id and each.covers(today) for each in attachment.assignments)
-    }
+    assigned = set(assigned_to(unit, registry, today))
     if facts.biopsies is None and not assigned:
         return
     details: dict[str, Any] = {"rule": accredited_rule(policy)}

@@ -10,7 +10,6 @@ from datetime import date
 from enum import StrEnum
 
 from dicom_node.accreditation.cycles import (
-    HOME,
     Cycle,
     CycleState,
     Joining,
@@ -21,7 +20,7 @@ from dicom_node.accreditation.cycles import (
 from dicom_node.accreditation.months import add_months
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.standing import ReleaseState, due_day
-from dicom_node.accreditation.units import Unit
+from dicom_node.accreditation.units import OWN_FACILITY, Unit
 from dicom_node.archive.store import LocalArchive
 from dicom_node.errors import OperatorError
 from dicom_node.index import releases
@@ -103,7 +102,7 @@ class Cycles:
 
         Raises OperatorError for an unknown facility, one that has an open cycle, or a day that does not fit.
         """
-        known = {HOME, *(each.facility for unit in self._units.values() for each in unit.enrolments)}
+        known = {OWN_FACILITY, *(each.facility for unit in self._units.values() for each in unit.enrolments)}
         if facility not in known:
             raise OperatorError(f"there is no facility {facility!a}; there are {', '.join(sorted(known))}")
         already = next((each for each in self._all() if each.facility == facility and not each.closed), None)

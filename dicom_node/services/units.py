@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from dicom_node.accreditation.evidence import is_sender
 from dicom_node.accreditation.months import first_day
+from dicom_node.accreditation.moves import assigned_to
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.signals import Role, Signals
 from dicom_node.accreditation.standing import Standing
@@ -174,11 +175,7 @@ def _summaries(
                 unit=unit,
                 state=state_on(unit, today),
                 facility=registry.facilities[enrolment.facility].name if enrolment is not None else "",
-                attachments=tuple(
-                    attachment.id
-                    for attachment in registry.attachments.values()
-                    if unit.id in attachment.units_on(today)
-                ),
+                attachments=assigned_to(unit, registry, today),
                 last_received_at=received.get(unit.id),
                 last_days={portion: each.day if each is not None else None for portion, each in newest.items()}
                 | {Portion.PHYSICIST: surveys.get(unit.id)},

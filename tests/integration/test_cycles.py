@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.accreditation.cycles import HOME, Cycle, CycleState, Joining
+from dicom_node.accreditation.cycles import Cycle, CycleState, Joining
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.standing import Release, ReleaseState
+from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.archive.store import LocalArchive
 from dicom_node.errors import OperatorError
 from dicom_node.index.engine import Index, open_index
@@ -45,7 +46,7 @@ def packages(archive: LocalArchive, index: Index) -> Releases:
 
 
 def opened(cycles: Cycles, expires_on: date | None = EXPIRY) -> str:
-    return cycles.open(HOME, expires_on, note="", change=CHANGE).id
+    return cycles.open(OWN_FACILITY, expires_on, note="", change=CHANGE).id
 
 
 def renewed(

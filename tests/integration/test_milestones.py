@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dicom_node.accreditation.cycles import HOME
 from dicom_node.accreditation.standing import ReleaseState
+from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.alerts.notice import AlertKind
 from dicom_node.index import entries, releases
 from dicom_node.index.engine import Index
@@ -31,7 +31,8 @@ def put_cycle(
 ) -> None:
     entry = Entry(
         kind=EntryKind.CYCLE, id=cycle_id, version=version, unit_id="", note="",
-        data={"facility": HOME, "expires_on": ends.isoformat(), "closed": closed}, changed_by="A", changed_at=START,
+        data={"facility": OWN_FACILITY, "expires_on": ends.isoformat(), "closed": closed},
+        changed_by="A", changed_at=START,
     )  # fmt: skip
     with index.write() as conn:
         assert entries.insert(conn, entry)

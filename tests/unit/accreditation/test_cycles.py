@@ -7,7 +7,6 @@ from itertools import count, product
 import pytest
 
 from dicom_node.accreditation.cycles import (
-    HOME,
     Cycle,
     CycleState,
     Joining,
@@ -21,7 +20,7 @@ from dicom_node.accreditation.cycles import (
 from dicom_node.accreditation.policies import Terms, choose_policy
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, standing
-from dicom_node.accreditation.units import Enrolment
+from dicom_node.accreditation.units import OWN_FACILITY, Enrolment
 from tests.unit.accreditation.facility import UPRIGHT_A
 
 PLANNED, RECORDED, SUBMITTED = ReleaseState.PLANNED, ReleaseState.RECORDED, ReleaseState.SUBMITTED
@@ -40,7 +39,7 @@ def package(unit: str, state: ReleaseState, on: date = TODAY, cycle: str = "c1")
 
 
 def cycle(*packages: Package, closed: bool = False) -> Cycle:
-    return Cycle(id="c1", facility=HOME, expires_on=date(2027, 8, 31), closed=closed, packages=packages)
+    return Cycle(id="c1", facility=OWN_FACILITY, expires_on=date(2027, 8, 31), closed=closed, packages=packages)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +125,16 @@ def test_the_units_of_a_cycle_are_those_applying_and_in_service() -> None:
         replace(UPRIGHT_A, id="last day", retired_on=TODAY),
         replace(UPRIGHT_A, id="gone", retired_on=TODAY - timedelta(days=1)),
     ]
-    assert units_of(HOME, units, TODAY) == [UPRIGHT_A.id, "last day"]
+    assert units_of(OWN_FACILITY, units, TODAY) == [UPRIGHT_A.id, "last day"]
     assert units_of("elsewhere", units, TODAY) == []
-    assert facility_of(UPRIGHT_A, TODAY) == HOME
+    assert facility_of(UPRIGHT_A, TODAY) == OWN_FACILITY
 
 
 def test_a_unit_that_moves_is_of_the_cycle_of_the_facility_it_is_enrolled_at() -> None:
     moves = Enrolment(facility="annex", first_day=TODAY + timedelta(days=1))
     moving = replace(UPRIGHT_A, enrolments=(Enrolment(last_day=TODAY - timedelta(days=1)), moves))
     days = [TODAY + timedelta(days=number) for number in (-1, 0, 1)]
-    assert [facility_of(moving, day) for day in days] == [HOME, "", "annex"]
+    assert [facility_of(moving, day) for day in days] == [OWN_FACILITY, "", "annex"]
     assert [units_of("annex", [moving], day) for day in days] == [[], [], [moving.id]]
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.accreditation.cycles import HOME, Cycle, Package, bearing
+from dicom_node.accreditation.cycles import Cycle, Package, bearing
 from dicom_node.accreditation.milestones import MilestoneKind, milestones
 from dicom_node.accreditation.policies import Override, Policy, load_policies
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.standing import CountingExam, Release, ReleaseState, Standing, State, standing
-from dicom_node.accreditation.units import Enrolment, Unit
+from dicom_node.accreditation.units import OWN_FACILITY, Enrolment, Unit
 from tests.unit.accreditation import reference
 from tests.unit.accreditation.facility import UPRIGHT_A
 
@@ -276,7 +276,7 @@ def test_each_cycle_has_a_name_of_its_own() -> None:
 @of_each_cycle
 def test_the_product_says_of_a_cycle_what_was_worked_out_by_hand(case: CycleCase) -> None:
     packages = tuple(of_product(each, unit) for unit, several in case.packages.items() for each in several)
-    cycle = Cycle(id="c1", facility=HOME, expires_on=case.expiry, packages=packages)
+    cycle = Cycle(id="c1", facility=OWN_FACILITY, expires_on=case.expiry, packages=packages)
     found = milestones(
         case.expiry, (each.release for each in packages), POLICIES.get(case.policy, SIX), today=case.today
     )
