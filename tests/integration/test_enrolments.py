@@ -19,7 +19,6 @@ POLICY = choose_policy(DEFAULT_POLICY_ID)
 AT_MAIN = Enrolment(last_day=date(2026, 9, 30))
 AT_ANNEX = Enrolment(facility="annex", first_day=date(2026, 10, 12))
 MOVED = replace(UPRIGHT_A, enrolments=(AT_MAIN, AT_ANNEX))
-REGISTRY = Registry(units={"upright_a": MOVED})
 RELEASED = date(2026, 6, 15)
 
 
@@ -45,8 +44,8 @@ def fill(index: Index, *days: date) -> None:
 
 def facts(index: Index, today: date) -> UnitFacts:
     with index.read() as conn:
-        found = read_facts(conn, [MOVED], REGISTRY, POLICY, zone=UTC, listed=(), today=today)
-    return found["upright_a"]
+        found = read_facts(conn, [MOVED], Registry(units={MOVED.id: MOVED}), POLICY, zone=UTC, listed=(), today=today)
+        return found["upright_a"]
 
 
 def test_facts_are_those_of_the_enrolment_in_force(index: Index) -> None:
@@ -73,7 +72,8 @@ def test_the_newest_exam_since_a_day_is_found(index: Index) -> None:
 
 def test_a_query_counts_no_days_for_what_was_made_before_the_enrolment(index: Index) -> None:
     fill(index, date(2026, 9, 14), date(2026, 10, 20))
-    service = replace(make_service(index), registry=lambda: REGISTRY)
+    registry = Registry(units={"upright_a": MOVED})
+    service = replace(make_service(index), registry=lambda: registry)
     query = ask("STUDY", DaysLeft="", CountsUntil="", AcquisitionDate="")
     found = [record for page in service.find(query) for record in page.records]
     assert sorted((each["AcquisitionDate"], each["CountsUntil"]) for each in found) == [
