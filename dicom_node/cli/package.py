@@ -49,7 +49,7 @@ def build(
 ) -> int:
     """Copy the originals of each unit and portion into folders, with manifest, sums, checklist and statement.
 
-    The package holds patient data, as it must: nothing is altered or left out. Exit code 1 when a unit was stopped
+    The package holds patient data, as it must: no original is altered. Exit code 1 when a unit was stopped
     because an original is missing or damaged.
     """
     out = out.absolute()
