@@ -2,7 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from dicom_node.cli.opened import DAY, login_name, opened
 from dicom_node.cli.output import json_option, local, write_json, write_table
 from dicom_node.dicom.audit_message import EVENTS, encode, messages_of
 from dicom_node.errors import OperatorError
+from dicom_node.index import entries, releases
+from dicom_node.index.engine import Index
 from dicom_node.services.audit import trail_exported
 from dicom_node.services.audit_witness import verify_trail
 from dicom_node.site import Site
@@ -42,6 +45,7 @@ def list_(app: App, *, since: date | None, kinds: tuple[str, ...], as_json: bool
     with opened(app) as stores:
         site = stores.site
         found = [each for each in _records(stores.archive.audit, site, since) if not kinds or each.event in kinds]
+        found = _with_reasons(stores.index, found)
     if as_json:
         write_json([record_json(each) for each in found])
         return
@@ -93,6 +97,22 @@ def export(app: App, *, form: str, since: date | None, output: Path | None) -> N
         trail_exported(trail, by=login_name(), lines=lines)
     if output is not None:
         click.echo(f"{counted(lines, 'line')} of the audit trail in {output}")
+
+
+def _with_reasons(index: Index, found: list[AuditRecord]) -> list[AuditRecord]:
+    """Add why testing packages and entries were changed. It is free text, so the trail itself has none of it."""
+    with index.read() as conn:
+        notes = releases.notes(conn) | entries.notes(conn)
+
+    def why(details: Mapping[str, Any]) -> str:
+        return notes.get((details.get("release") or details.get("entry") or "", details.get("version", 0)), "")
+
+    return [
+        replace(each, details={**each.details, "reason": reason})
+        if each.event in ("release.recorded", "entry.kept") and (reason := why(each.details))
+        else each
+        for each in found
+    ]
 
 
 def record_json(each: AuditRecord) -> dict[str, Any]:

@@ -41,9 +41,12 @@ class Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
+            day = None
+        if day is None or day.isoformat() != value:  # Python reads other forms of ISO 8601 too, such as weeks
             self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)
+        return day
 
 
 DAY = Day()
@@ -51,7 +54,15 @@ DAY = Day()
 
 def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that decides something the option ``--by``: who decides."""
-    return click.option("--by", metavar="NAME", default=login_name, help="Who decides; else your login name.")(command)
+    return click.option(
+        "--by", metavar="NAME", default=login_name, callback=_named, help="Who decides; else your login name."
+    )(command)
+
+
+def _named(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say who decides, or leave it out for your login name", ctx, param)
+    return value.strip()
 
 
 def reason_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -69,6 +69,12 @@ def history(conn: Connection, kind: EntryKind, entry_id: str) -> list[Entry]:
     return _entries(conn, query.order_by(entry.c.version))
 
 
+def notes(conn: Connection) -> dict[tuple[str, int], str]:
+    """Return the note of every version of every entry, by id and version."""
+    query = select(entry.c.id, entry.c.version, entry.c.note)
+    return {(row.id, row.version): row.note for row in conn.execute(query)}
+
+
 def _entries(conn: Connection, query: Select[Any]) -> list[Entry]:
     rows = map(dict, conn.execute(query).mappings())
     return [Entry(**row | {"kind": EntryKind(row["kind"])}) for row in rows]

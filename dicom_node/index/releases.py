@@ -61,6 +61,12 @@ def history(conn: Connection, release_id: str) -> list[ReleaseVersion]:
     return _versions(conn, select(release).where(release.c.id == release_id).order_by(release.c.version))
 
 
+def notes(conn: Connection) -> dict[tuple[str, int], str]:
+    """Return the note of every version of every package, by id and version."""
+    query = select(release.c.id, release.c.version, release.c.note)
+    return {(row.id, row.version): row.note for row in conn.execute(query)}
+
+
 def ever_out(conn: Connection, release_ids: Collection[str]) -> set[str]:
     """Return those of some packages that were more than planned at any time before they were closed."""
     if not release_ids:

@@ -96,9 +96,20 @@ def content_decided(trail: Trail, *, by: str, study_uid: str, sop_instance_uid: 
     note(trail, "content.decided", by=by, study_uid=study_uid, sop_instance_uid=sop_instance_uid, digest=digest)
 
 
-def release_recorded(trail: Trail, *, by: str, unit_id: str, state: str, released_on: str) -> None:
+def release_recorded(
+    trail: Trail, *, by: str, release_id: str, version: int, unit_id: str, state: str, released_on: str
+) -> None:
     """Record a testing package, or a change of one."""
-    note(trail, "release.recorded", by=by, unit=unit_id, state=state, released_on=released_on)
+    note(
+        trail,
+        "release.recorded",
+        by=by,
+        release=release_id,
+        version=version,
+        unit=unit_id,
+        state=state,
+        released_on=released_on,
+    )
 
 
 def entry_kept(trail: Trail, *, by: str, kind: str, entry_id: str, version: int, unit_id: str) -> None:

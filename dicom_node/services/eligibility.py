@@ -61,7 +61,7 @@ def explain_unit(
     """
     unit = rules.registry.units[unit_id]
     wanted = frozenset(portions)
-    with _inside_the_calendar(), index.read() as conn:
+    with inside_the_calendar(), index.read() as conn:
         found = [each for each in whats_so(conn, rules, [unit_id], today)[unit_id].standings if each.portion in wanted]
         return [
             explain(
@@ -85,7 +85,7 @@ def plan_units(
     record is taken. Raises DatabaseError, and OperatorError for days that are too near to an end of the calendar.
     """
     several = list(unit_ids)
-    with _inside_the_calendar(), index.read() as conn:
+    with inside_the_calendar(), index.read() as conn:
         situations = whats_so(conn, rules, several, today)
         plans = []
         for unit_id in several:
@@ -117,7 +117,7 @@ def milestones_ahead(index: Index, rules: Rules, *, today: date) -> list[Event]:
 
     Raises DatabaseError, and OperatorError for days that are too near to an end of the calendar.
     """
-    with _inside_the_calendar(), index.read() as conn:
+    with inside_the_calendar(), index.read() as conn:
         events = milestone_events(cycles_ahead(conn, rules.registry.units.values(), rules.policy, today), today)
         return sorted((each for each in events if each.day <= calendar_end(today)), key=lambda each: each.day)
 
@@ -137,7 +137,8 @@ def _counting(conn: Connection, of: Standing, policy: Policy, today: date, asked
 
 
 @contextmanager
-def _inside_the_calendar() -> Iterator[None]:
+def inside_the_calendar() -> Iterator[None]:
+    """Raise OperatorError for days that are too near to an end of the calendar."""
     try:
         yield
     except OverflowError as error:

@@ -1,9 +1,11 @@
 """The books that people keep beside the exams: each version durable before it is seen, each change kept."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import Connection
 
 from dicom_node.archive.store import LocalArchive
 from dicom_node.errors import OperatorError
@@ -24,8 +26,19 @@ class Entries:
         self._archive = archive
         self._index = index
 
-    def add(self, data: Mapping[str, Any], *, unit_id: str = "", note: str = "", change: Change) -> Entry:
-        """Add an entry. Raises StorageUnavailableError, DatabaseError."""
+    def add(
+        self,
+        data: Mapping[str, Any],
+        *,
+        unit_id: str = "",
+        note: str = "",
+        change: Change,
+        check: Callable[[Connection], None] | None = None,
+    ) -> Entry:
+        """Add an entry, unless ``check`` raises what speaks against it. Raises StorageUnavailableError, DatabaseError.
+
+        It is called inside the transaction, so that of two who add the same at once the second is told of the first.
+        """
         new = Entry(
             kind=self._kind,
             id=f"{self._kind[0]}{secrets.token_hex(3)}",
@@ -36,7 +49,7 @@ class Entries:
             changed_by=change.by,
             changed_at=change.at,
         )
-        return self._save(new)
+        return self._save(new, check)
 
     def amend(self, entry_id: str, data: Mapping[str, Any], *, note: str = "", change: Change) -> Entry:
         """Change what is given of an entry's data; the versions before stay. Raises as ``add``, and OperatorError."""
@@ -49,7 +62,7 @@ class Entries:
                 note=note,
                 changed_by=change.by,
                 changed_at=change.at,
-            )
+            ),
         )
 
     def current(self, unit_ids: Collection[str] | None = None) -> list[Entry]:
@@ -65,8 +78,10 @@ class Entries:
             raise OperatorError(f"there is no {self._kind.replace('_', ' ')} {entry_id!a}")
         return versions
 
-    def _save(self, entry: Entry) -> Entry:
+    def _save(self, entry: Entry, check: Callable[[Connection], None] | None = None) -> Entry:
         with self._index.write() as conn:
+            if check is not None:
+                check(conn)
             if not entries.insert(conn, entry):
                 raise OperatorError(f"{entry.id} was changed meanwhile; look at it again")
             want_review(conn)

@@ -12,6 +12,7 @@ from dicom_node.alerts.render import Message, render
 from dicom_node.index import alerts
 from dicom_node.index.alerts import FIRING, Alert
 from dicom_node.index.engine import Index
+from dicom_node.services.eligibility import inside_the_calendar
 from dicom_node.services.finding import Found
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.notices import item_found, unit_notice
@@ -36,11 +37,12 @@ def preview(
 
     ``today`` is the day it is. For a later day it is taken that the node reviews every day until then, so that a
     reminder is shown on the day it begins; resolved messages, which need new exams, and digests are not shown.
+    Raises OperatorError for a day that is too near to an end of the calendar.
     """
     at = datetime.combine(on, time(12), tzinfo=site.zone)
     labels = {unit.id: unit.label for unit in rules.registry.units.values()}
     previews = []
-    with index.read() as conn:
+    with inside_the_calendar(), index.read() as conn:
         silences = alerts.silences(conn, on)
         for unit_id in [*sorted(rules.registry.units), ""]:
             due, known = _due(conn, rules, unit_id, on, today)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+from sqlalchemy import Connection
+
 from dicom_node.accreditation.cycles import facility_of
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.accreditation.units import Unit
@@ -167,9 +169,9 @@ class Releases:
         """Keep versions of packages, all of them or none. Raises OperatorError for the first that does not fit."""
         if not versions:
             return
-        for each in versions:
-            self._check(each, change)
         with self._index.write() as conn:
+            for each in versions:
+                self._check(conn, each, change)
             for each in versions:
                 if not releases.insert(conn, each):
                     raise OperatorError(f"{each.id} was changed meanwhile; look at it again")
@@ -181,6 +183,8 @@ class Releases:
             audit.release_recorded(
                 self._archive.audit,
                 by=change.by,
+                release_id=each.id,
+                version=each.version,
                 unit_id=each.unit_id,
                 state=each.state.value,
                 released_on=each.released_on.isoformat(),
@@ -209,11 +213,11 @@ class Releases:
             raise OperatorError(f"cycle {cycle_id} is of {cycle.facility}, where {unit_id} is not enrolled")
         return cycle_id
 
-    def _check(self, version: ReleaseVersion, change: Change) -> None:
+    def _check(self, conn: Connection, version: ReleaseVersion, change: Change) -> None:
         """Refuse a version that does not fit its day or the other packages of its unit. Raises OperatorError."""
         if abs(version.released_on.year - change.today.year) > MOST_YEARS:
             raise OperatorError(f"{version.released_on} is not plausible: write the day as YYYY-MM-DD")
-        for each in self.in_force(version.unit_id):
+        for each in releases.current(conn, [version.unit_id]):
             if each.id == version.id or each.state is ReleaseState.CLOSED:
                 continue
             if version.version == 1 and each.released_on == version.released_on:

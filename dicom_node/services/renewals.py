@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from sqlalchemy import Connection
+
 from dicom_node.accreditation.cycles import (
     Cycle,
     CycleState,
@@ -105,14 +107,15 @@ class Cycles:
         known = {OWN_FACILITY, *(each.facility for unit in self._units.values() for each in unit.enrolments)}
         if facility not in known:
             raise OperatorError(f"there is no facility {facility!a}; there are {', '.join(sorted(known))}")
-        already = next((each for each in self._all() if each.facility == facility and not each.closed), None)
-        if already is not None:
-            raise OperatorError(f"cycle {already.id} of {facility} is open: close it before you open the next")
-        self._plausible(expires_on, change)
-        made = self._entries.add(
-            {"facility": facility, "expires_on": _iso(expires_on), "closed": False}, note=note, change=change
-        )
-        return cycle_of(made)
+
+        def check(conn: Connection) -> None:
+            already = next((each for each in read_cycles(conn) if each.facility == facility and not each.closed), None)
+            if already is not None:
+                raise OperatorError(f"cycle {already.id} of {facility} is open: close it before you open the next")
+            self._plausible(expires_on, change)
+
+        data = {"facility": facility, "expires_on": _iso(expires_on), "closed": False}
+        return cycle_of(self._entries.add(data, note=note, change=change, check=check))
 
     def amend(self, cycle_id: str, *, expires_on: date | None, note: str, change: Change) -> Cycle:
         """Change the expiry where one is given, or add a note. Raises OperatorError."""
@@ -233,7 +236,8 @@ class Cycles:
     ) -> list[Done]:
         """Say that the packages of a cycle were submitted, passed, or found deficient (``MARKS``), or one unit's was.
 
-        For the whole cycle a package that passed stays as it is. Raises OperatorError when nothing can be marked.
+        For the whole cycle a package that passed stays as it is, and a deficient one passes by its own mark alone: the
+        result of the others says nothing of it. Raises OperatorError when nothing can be marked.
         """
         cycle = self._opened(cycle_id)
         units = [unit_id] if unit_id is not None else [each.unit for each in self._of_units(cycle, change.today)]
@@ -251,6 +255,8 @@ class Cycles:
                 why = f"its package {now.id} is {state} already"
             elif now.state is ReleaseState.PASSED and unit_id is None:
                 why = f"its package {now.id} has passed"
+            elif (now.state, state) == (ReleaseState.DEFICIENT, ReleaseState.PASSED) and unit_id is None:
+                why = f"its package {now.id} is deficient: give --unit {each} if it has passed after all"
             amended = self._releases.amended(now, state=state, note=note, change=change)
             outcome = Outcome.LEFT if why else Outcome.AMENDED
             done.append(Done(unit=each, outcome=outcome, package=now if why else amended, why=why))

@@ -19,7 +19,7 @@ from dicom_node.index.engine import Index
 from dicom_node.index.entries import Entry, EntryKind
 from dicom_node.services.entries import Entries
 from dicom_node.services.kept import is_dismissed, log_of, survey_of
-from dicom_node.services.releases import Change
+from dicom_node.services.releases import MOST_YEARS, Change
 
 
 def proposals(conn: Connection, unit_ids: Collection[str]) -> list[Document]:
@@ -42,9 +42,11 @@ class Surveys:
 
         Raises OperatorError for an unknown unit, a day that cannot be, or a survey that is recorded already.
         """
-        self._check(unit_id, day, change.today)
+        _check_days(self._units, unit_id, day, day, change.today)
         data = {"day": day.isoformat(), "source": BY_A_PERSON}
-        return self._entries.add(data, unit_id=unit_id, note=note, change=change)
+        return self._entries.add(
+            data, unit_id=unit_id, note=note, change=change, check=lambda conn: _check_alone(conn, unit_id, day)
+        )
 
     def amend(self, survey_id: str, *, day: date | None, note: str, change: Change) -> Entry:
         """Correct the day of a survey, or the note. Raises OperatorError."""
@@ -76,7 +78,13 @@ class Surveys:
         data = {"day": chosen.isoformat(), "source": sop_instance_uid, "dismissed": False, "withdrawn": False}
         if before is not None:
             return self._entries.amend(before.id, data, note=note, change=change)
-        return self._entries.add(data, unit_id=document.unit_id, note=note, change=change)
+        return self._entries.add(
+            data,
+            unit_id=document.unit_id,
+            note=note,
+            change=change,
+            check=lambda conn: _check_alone(conn, document.unit_id, chosen),
+        )
 
     def dismiss(self, sop_instance_uid: str, *, reason: str, change: Change) -> Entry:
         """Say that a document is no report of a survey. Raises OperatorError."""
@@ -124,9 +132,8 @@ class Surveys:
 
     def _check(self, unit_id: str, day: date, today: date) -> None:
         _check_days(self._units, unit_id, day, day, today)
-        for each in self._entries.current([unit_id]):
-            if not _is_void(each) and survey_of(each).day == day:
-                raise OperatorError(f"a survey of {unit_id} on {day} is recorded already: {each.id}")
+        with self._index.read() as conn:
+            _check_alone(conn, unit_id, day)
 
 
 class QcLogs:
@@ -176,11 +183,19 @@ def _reasoned(reason: str) -> str:
     return reason.strip()
 
 
+def _check_alone(conn: Connection, unit_id: str, day: date) -> None:
+    for each in entries.current(conn, EntryKind.SURVEY, [unit_id]):
+        if not _is_void(each) and survey_of(each).day == day:
+            raise OperatorError(f"a survey of {unit_id} on {day} is recorded already: {each.id}")
+
+
 def _check_days(units: Mapping[str, Unit], unit_id: str, first: date, last: date, today: date) -> None:
     if unit_id not in units:
         raise OperatorError(f"there is no unit {unit_id!a}; the units are {', '.join(sorted(units)) or 'none'}")
     if last > today:
         raise OperatorError(f"{last} is in the future: write the day as YYYY-MM-DD")
+    if today.year - first.year > MOST_YEARS:
+        raise OperatorError(f"{first} is not plausible: write the day as YYYY-MM-DD")
     installed_on = units[unit_id].installed_on
     if installed_on is not None and first < installed_on:
         raise OperatorError(f"{first} is before {unit_id} was installed, on {installed_on}")

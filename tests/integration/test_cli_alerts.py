@@ -214,6 +214,8 @@ class TestPreview:
         lines = commands.good("alerts", "preview", "--on", "2026-11-24").lines
         assert lines[:2] == ["To: outbox", f"Subject: {told['subject']}"]
         assert commands.good("alerts", "preview", "--on", "2026-11-26").out.startswith("On 2026-11-26 nobody")
+        beyond = commands("alerts", "preview", "--on", "9999-12-31")
+        assert (beyond.code, beyond.err) == (1, "error: no answer for these days: date value out of range\n")
         assert all_rows(alerting) == before
         assert list((alerting.parent / "data" / "outbox").iterdir()) == mails
 

@@ -83,8 +83,14 @@ def test_a_cycle_is_opened_renewed_marked_and_closed_and_the_clock_follows(site:
     assert {each: commands.json("cycles", "show", each) for each in (of, following)} == shown
     assert commands.json("cycles", "list") == listed
     assert commands.json("release", "list", "--history") == history
-    kept = [each for each in commands.json("audit", "list") if each["event"] == "entry.kept"]
+    trail = commands.json("audit", "list")
+    kept = [each for each in trail if each["event"] == "entry.kept"]
     assert {each["by"] for each in kept} >= {"admin"}
+    assert [each.get("reason") for each in kept] == [None, "done", None]
+    changed = [each for each in trail if each["event"] == "release.recorded"]
+    assert {(each["version"], each.get("reason")) for each in changed} == {(1, None), (2, "mail"), (3, None), (4, None)}
+    assert {each["release"] for each in changed} == {each["id"] for each in history}
+    assert not any(b"mail" in each.read_bytes() for each in (site.parent / "data" / "audit").glob("*.jsonl"))
 
 
 def test_people_read_which_unit_has_what_and_what_an_added_unit_means(site: Path, commands: Commands) -> None:
@@ -143,6 +149,9 @@ def test_a_package_belongs_to_the_open_cycle_unless_told_otherwise(site: Path, c
         (("open",), 1, "is open: close it before you open the next"),
         (("open", "--facility", "elsewhere"), 1, "there is no facility 'elsewhere'; there are main"),
         (("open", "--expires", "2062-01-01"), 1, "is open: close it"),
+        (("open", "--expires", "20291130"), 2, "'20291130' is no day; write YYYY-MM-DD"),
+        (("open", "--expires", "2029-W10-1"), 2, "'2029-W10-1' is no day; write YYYY-MM-DD"),
+        (("amend", "ID", "--note", "x", "--by", " "), 2, "say who decides, or leave it out for your login name"),
         (("amend", "ID"), 2, "nothing to change; give --expires or --note"),
         (("amend", "ID", "--expires", "2062-01-01"), 1, "2062-01-01 is not plausible"),
         (("show", "c9"), 1, "there is no cycle 'c9'; see: dicom-node cycles list"),

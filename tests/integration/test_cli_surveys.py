@@ -122,6 +122,7 @@ class TestSurveys:
             (("record", "nowhere", "--date", "2026-01-05"), FAILED, "there is no unit 'nowhere'"),
             (("record", "prone1", "--date", "2026-11-24"), FAILED, "2026-11-24 is in the future"),
             (("record", "prone1", "--date", "2023-12-31"), FAILED, "before prone1 was installed, on 2024-01-01"),
+            (("record", "upright_a", "--date", "0001-01-01"), FAILED, "0001-01-01 is not plausible"),
             (("record", "prone1"), USAGE, "Missing option '--date'"),
             (("amend", "s1", "--date", "2026-01-05"), FAILED, "there is no survey 's1'"),
             (("amend", "s1"), USAGE, "nothing to change"),

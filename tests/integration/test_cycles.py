@@ -1,12 +1,13 @@
 """Accreditation cycles: one release for all units, an addendum, how far each is, and all of it after a lost index."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from dicom_node.accreditation.cycles import Cycle, CycleState, Joining
 from dicom_node.accreditation.policies import Terms
@@ -186,6 +187,49 @@ class TestRenewal:
         with pytest.raises(OperatorError, match="was changed meanwhile"):
             packages.keep([late], CHANGE)
         assert packages.history(made.id)[-1].due_on == date(2026, 12, 17)
+
+    def test_of_two_who_record_one_package_at_once_the_second_is_told(self, packages: Releases) -> None:
+        both = [
+            packages.made("prone1", date(2026, 11, 2), due_on=None, planned=False, cycle_id="", note="", change=CHANGE)
+            for _ in range(2)
+        ]
+        packages.keep(both[:1], CHANGE)
+        with pytest.raises(OperatorError, match="released on 2026-11-02 is recorded already"):
+            packages.keep(both[1:], CHANGE)
+
+
+def test_of_two_who_open_a_cycle_at_once_the_second_is_told(
+    cycles: Cycles, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = index.write
+
+    @contextmanager
+    def overtaken() -> Iterator[Connection]:
+        monkeypatch.setattr(index, "write", write)
+        opened(cycles)
+        with write() as conn:
+            yield conn
+
+    monkeypatch.setattr(index, "write", overtaken)
+    with pytest.raises(OperatorError, match="is open: close it before you open the next"):
+        opened(cycles)
+    assert len(cycles.views(TODAY)) == 1
+
+
+def test_what_was_found_deficient_does_not_pass_with_the_others(cycles: Cycles) -> None:
+    of = opened(cycles)
+    renewed(cycles, of, date(2026, 11, 20))
+    cycles.mark(of, ReleaseState.DEFICIENT, unit_id="prone1", note="", change=CHANGE)
+    done = cycles.mark(of, ReleaseState.PASSED, note="", change=CHANGE)
+    assert outcomes(done) == {
+        "prone1": Outcome.LEFT,
+        "upright_a": Outcome.AMENDED,
+        "upright_b": Outcome.AMENDED,
+    }
+    assert "is deficient: give --unit prone1 if it has passed after all" in done[0].why
+    assert cycles.view(of, TODAY).state is CycleState.DEFICIENT
+    cycles.mark(of, ReleaseState.PASSED, unit_id="prone1", note="", change=CHANGE)
+    assert cycles.view(of, TODAY).state is CycleState.PASSED
 
 
 class TestAddendum:
