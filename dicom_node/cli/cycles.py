@@ -1,6 +1,6 @@
 """``dicom-node cycles``: the accreditation cycles of the facility, and what is set for all of its units at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -12,30 +12,12 @@ from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.accreditation.units import OWN_FACILITY
 from dicom_node.alerts.phrases import counted
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.opened import DAY, by_option, now, opened, today
+from dicom_node.cli.opened import DAY, by_option, change_of, note_option, opened, release_options, today
 from dicom_node.cli.output import json_option, local, printable, write_json, write_table
 from dicom_node.cli.phrases import write_sentence
 from dicom_node.index.entries import Entry
-from dicom_node.services.releases import Change
 from dicom_node.services.renewals import MARKS, Cycles, CycleView, Done, Outcome, UnitOfCycle
 from dicom_node.site import Stores
-
-
-def _note_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")(command)
-
-
-def _release_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the release date, the due date, and whether it is planned."""
-    for option in (
-        click.option("--planned", is_flag=True, help="The day is only expected; exams go on ageing."),
-        click.option("--due", "due_on", type=DAY, help="The due date printed in the package."),
-        click.option(
-            "--date", "released_on", type=DAY, required=True, help="The day the testing package link was released."
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group("cycles")
@@ -46,14 +28,14 @@ def cycles() -> None:
 @cycles.command("open")
 @click.option("--facility", metavar="ID", default=OWN_FACILITY, show_default=True, help="Whose accreditation it is.")
 @click.option("--expires", "expires_on", type=DAY, help="Last day of the accreditation to renew; none for the first.")
-@_note_option
+@note_option
 @by_option
 @pass_app
 def open_(app: App, *, facility: str, expires_on: date | None, note: str, by: str) -> None:
     """Open a cycle. Exams of units whose last package is over age again, until they have one of this cycle."""
     with opened(app) as stores:
         service = _cycles(stores)
-        made = service.open(facility, expires_on, note=note, change=_change(stores, by))
+        made = service.open(facility, expires_on, note=note, change=change_of(stores, by))
         view = service.view(made.id, today(stores))
     _tell(view)
 
@@ -133,8 +115,8 @@ def show(app: App, *, cycle_id: str, as_json: bool) -> None:
 
 @cycles.command("renew")
 @click.argument("cycle_id", metavar="ID")
-@_release_options
-@_note_option
+@release_options
+@note_option
 @by_option
 @pass_app
 def renew(
@@ -143,7 +125,7 @@ def renew(
     """Set one release, planned or out, for all applying units of the facility."""
     with opened(app) as stores:
         done = _cycles(stores).renew(
-            cycle_id, released_on, due_on=due_on, planned=planned, note=note, change=_change(stores, by)
+            cycle_id, released_on, due_on=due_on, planned=planned, note=note, change=change_of(stores, by)
         )
     _tell_done(done)
 
@@ -151,8 +133,8 @@ def renew(
 @cycles.command("addendum")
 @click.argument("cycle_id", metavar="ID")
 @click.argument("unit_id", metavar="UNIT")
-@_release_options
-@_note_option
+@release_options
+@note_option
 @by_option
 @pass_app
 def addendum(
@@ -170,7 +152,7 @@ def addendum(
     with opened(app) as stores:
         service = _cycles(stores)
         made = service.addendum(
-            cycle_id, unit_id, released_on, due_on=due_on, planned=planned, note=note, change=_change(stores, by)
+            cycle_id, unit_id, released_on, due_on=due_on, planned=planned, note=note, change=change_of(stores, by)
         )
         expires_on = service.view(cycle_id, today(stores)).cycle.expires_on
     _tell_done([Done(unit=unit_id, outcome=Outcome.RECORDED, package=made)])
@@ -181,14 +163,14 @@ def addendum(
 @click.argument("cycle_id", metavar="ID")
 @click.argument("state", type=click.Choice([each.value for each in MARKS]))
 @click.option("--unit", "unit_id", metavar="UNIT", help="The package of one unit alone.")
-@_note_option
+@note_option
 @by_option
 @pass_app
 def mark(app: App, *, cycle_id: str, state: str, unit_id: str | None, note: str, by: str) -> None:
     """Say what became of the packages of a cycle: submitted, passed, deficient."""
     with opened(app) as stores:
         done = _cycles(stores).mark(
-            cycle_id, ReleaseState(state), unit_id=unit_id, note=note, change=_change(stores, by)
+            cycle_id, ReleaseState(state), unit_id=unit_id, note=note, change=change_of(stores, by)
         )
     _tell_done(done)
 
@@ -196,7 +178,7 @@ def mark(app: App, *, cycle_id: str, state: str, unit_id: str | None, note: str,
 @cycles.command("amend")
 @click.argument("cycle_id", metavar="ID")
 @click.option("--expires", "expires_on", type=DAY, help="The right last day of the accreditation.")
-@_note_option
+@note_option
 @by_option
 @pass_app
 def amend(app: App, *, cycle_id: str, expires_on: date | None, note: str, by: str) -> None:
@@ -205,21 +187,21 @@ def amend(app: App, *, cycle_id: str, expires_on: date | None, note: str, by: st
         raise click.UsageError("nothing to change; give --expires or --note")
     with opened(app) as stores:
         service = _cycles(stores)
-        service.amend(cycle_id, expires_on=expires_on, note=note, change=_change(stores, by))
+        service.amend(cycle_id, expires_on=expires_on, note=note, change=change_of(stores, by))
         view = service.view(cycle_id, today(stores))
     _tell(view)
 
 
 @cycles.command("close")
 @click.argument("cycle_id", metavar="ID")
-@_note_option
+@note_option
 @by_option
 @pass_app
 def close(app: App, *, cycle_id: str, note: str, by: str) -> None:
     """Close a cycle and what is only planned in it; not while a package is out or submitted."""
     with opened(app) as stores:
         service = _cycles(stores)
-        done = service.close(cycle_id, note=note, change=_change(stores, by))
+        done = service.close(cycle_id, note=note, change=change_of(stores, by))
         view = service.view(cycle_id, today(stores))
     _tell(view)
     _tell_done(done)
@@ -229,10 +211,6 @@ def close(app: App, *, cycle_id: str, note: str, by: str) -> None:
 def _cycles(stores: Stores) -> Cycles:
     site = stores.site
     return Cycles(archive=stores.archive, index=stores.index, units=site.registry.units, terms=site.rules.policy.terms)
-
-
-def _change(stores: Stores, by: str) -> Change:
-    return Change(by=by, at=now(), today=today(stores))
 
 
 # For people.

@@ -11,6 +11,7 @@ import click
 
 from dicom_node.cli.app import App
 from dicom_node.errors import OperatorError
+from dicom_node.services.releases import Change
 from dicom_node.site import Site, Stores, open_stores, utc_now
 
 
@@ -70,6 +71,29 @@ def reason_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--reason", metavar="TEXT", required=True, help="Why, for the next person; no patient data.")(
         command
     )
+
+
+def note_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--note``, which may be left out."""
+    return click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")(command)
+
+
+def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the release date of a testing package, its due date, and whether it is planned."""
+    for option in (
+        click.option("--planned", is_flag=True, help="The day is only expected; exams go on ageing."),
+        click.option("--due", "due_on", type=DAY, help="The due date printed in the package."),
+        click.option(
+            "--date", "released_on", type=DAY, required=True, help="The day the testing package link was released."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def change_of(stores: Stores, by: str) -> Change:
+    """Return who changes something on record, now."""
+    return Change(by=by, at=now(), today=today(stores))
 
 
 def known_unit(stores: Stores, unit_id: str) -> str:

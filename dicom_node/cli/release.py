@@ -8,10 +8,10 @@ import click
 
 from dicom_node.accreditation.standing import ReleaseState
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.opened import DAY, by_option, known_unit, now, opened, today
+from dicom_node.cli.opened import DAY, by_option, change_of, known_unit, note_option, opened, release_options
 from dicom_node.cli.output import json_option, printable, write_json, write_table
 from dicom_node.index.releases import ReleaseVersion
-from dicom_node.services.releases import Change, Releases
+from dicom_node.services.releases import Releases
 from dicom_node.site import Stores
 
 _AMENDABLE = tuple(each.value for each in ReleaseState if each is not ReleaseState.CLOSED)
@@ -24,11 +24,9 @@ def release() -> None:
 
 @release.command("record")
 @click.argument("unit_id", metavar="UNIT")
-@click.option("--date", "released_on", type=DAY, required=True, help="The day the testing package link was released.")
-@click.option("--due", "due_on", type=DAY, help="The due date printed in the package.")
-@click.option("--planned", is_flag=True, help="The day is only expected; exams go on ageing.")
+@release_options
 @click.option("--cycle", "cycle_id", metavar="ID", help="The cycle it belongs to; else the one that is open, if any.")
-@click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")
+@note_option
 @by_option
 @pass_app
 def record(
@@ -51,7 +49,7 @@ def record(
             planned=planned,
             cycle_id=cycle_id,
             note=note,
-            change=_change(stores, by),
+            change=change_of(stores, by),
         )
     _tell(made)
     if not made.cycle_id:
@@ -85,7 +83,7 @@ def list_(app: App, *, unit_id: str | None, history: bool, as_json: bool) -> Non
 @click.option("--due", "due_on", type=DAY, help="The right due date.")
 @click.option("--state", type=click.Choice(_AMENDABLE), help="How far it is.")
 @click.option("--cycle", "cycle_id", metavar="ID", help="The right cycle.")
-@click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")
+@note_option
 @by_option
 @pass_app
 def amend(
@@ -110,29 +108,25 @@ def amend(
             state=ReleaseState(state) if state else None,
             cycle_id=cycle_id,
             note=note,
-            change=_change(stores, by),
+            change=change_of(stores, by),
         )
     _tell(made)
 
 
 @release.command("close")
 @click.argument("release_id", metavar="ID")
-@click.option("--note", metavar="TEXT", default="", help="Anything worth knowing; no patient data.")
+@note_option
 @by_option
 @pass_app
 def close(app: App, *, release_id: str, note: str, by: str) -> None:
     """Close a testing package: it was recorded by mistake, or accreditation has been granted or given up."""
     with opened(app) as stores:
-        made = _releases(stores).close(release_id, note=note, change=_change(stores, by))
+        made = _releases(stores).close(release_id, note=note, change=change_of(stores, by))
     _tell(made)
 
 
 def _releases(stores: Stores) -> Releases:
     return Releases(archive=stores.archive, index=stores.index, units=stores.site.registry.units)
-
-
-def _change(stores: Stores, by: str) -> Change:
-    return Change(by=by, at=now(), today=today(stores))
 
 
 def _tell(version: ReleaseVersion) -> None:

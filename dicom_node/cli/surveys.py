@@ -8,16 +8,13 @@ import click
 
 from dicom_node.accreditation.surveys import LogKind
 from dicom_node.cli.app import App, pass_app
-from dicom_node.cli.opened import DAY, by_option, known_unit, now, opened, reason_option, today
+from dicom_node.cli.opened import DAY, by_option, change_of, known_unit, note_option, opened, reason_option
 from dicom_node.cli.output import Cell, json_option, local, printable, write_json, write_table
 from dicom_node.index.documents import Document
 from dicom_node.index.entries import Entry
 from dicom_node.services.kept import log_of, survey_of
-from dicom_node.services.releases import Change
 from dicom_node.services.surveys import QcLogs, Surveys
 from dicom_node.site import Stores
-
-_NOTE = "Anything worth knowing; no patient data."
 
 
 @click.group("surveys")
@@ -28,13 +25,13 @@ def surveys() -> None:
 @surveys.command("record")
 @click.argument("unit_id", metavar="UNIT")
 @click.option("--date", "day", type=DAY, required=True, help="The day the survey was performed.")
-@click.option("--note", metavar="TEXT", default="", help=_NOTE)
+@note_option
 @by_option
 @pass_app
 def record(app: App, *, unit_id: str, day: date, note: str, by: str) -> None:
     """Record that a medical physicist surveyed UNIT."""
     with opened(app) as stores:
-        _tell(_surveys(stores).record(unit_id, day, note=note, change=_change(stores, by)))
+        _tell(_surveys(stores).record(unit_id, day, note=note, change=change_of(stores, by)))
 
 
 @surveys.command("list")
@@ -81,13 +78,13 @@ def list_(app: App, *, unit_id: str | None, history: bool, as_json: bool) -> Non
 @surveys.command("confirm")
 @click.argument("sop_instance_uid", metavar="UID")
 @click.option("--date", "day", type=DAY, help="The day the survey was performed; else the one the document tells.")
-@click.option("--note", metavar="TEXT", default="", help=_NOTE)
+@note_option
 @by_option
 @pass_app
 def confirm(app: App, *, sop_instance_uid: str, day: date | None, note: str, by: str) -> None:
     """Say that the document UID, an encapsulated PDF or CDA of a unit, is the report of a survey."""
     with opened(app) as stores:
-        _tell(_surveys(stores).confirm(sop_instance_uid, day=day, note=note, change=_change(stores, by)))
+        _tell(_surveys(stores).confirm(sop_instance_uid, day=day, note=note, change=change_of(stores, by)))
 
 
 @surveys.command("dismiss")
@@ -98,14 +95,14 @@ def confirm(app: App, *, sop_instance_uid: str, day: date | None, note: str, by:
 def dismiss(app: App, *, sop_instance_uid: str, reason: str, by: str) -> None:
     """Say that the document UID is no report of a survey; it is not proposed again."""
     with opened(app) as stores:
-        _surveys(stores).dismiss(sop_instance_uid, reason=reason, change=_change(stores, by))
+        _surveys(stores).dismiss(sop_instance_uid, reason=reason, change=change_of(stores, by))
     click.echo(printable(f"{sop_instance_uid} is no report of a survey"))
 
 
 @surveys.command("amend")
 @click.argument("survey_id", metavar="ID")
 @click.option("--date", "day", type=DAY, help="The right day.")
-@click.option("--note", metavar="TEXT", default="", help=_NOTE)
+@note_option
 @by_option
 @pass_app
 def amend(app: App, *, survey_id: str, day: date | None, note: str, by: str) -> None:
@@ -113,7 +110,7 @@ def amend(app: App, *, survey_id: str, day: date | None, note: str, by: str) -> 
     if day is None and not note:
         raise click.UsageError("nothing to change; give --date or --note")
     with opened(app) as stores:
-        _tell(_surveys(stores).amend(survey_id, day=day, note=note, change=_change(stores, by)))
+        _tell(_surveys(stores).amend(survey_id, day=day, note=note, change=change_of(stores, by)))
 
 
 @surveys.command("withdraw")
@@ -124,7 +121,7 @@ def amend(app: App, *, survey_id: str, day: date | None, note: str, by: str) -> 
 def withdraw(app: App, *, survey_id: str, reason: str, by: str) -> None:
     """Say that a survey was recorded by mistake; it counts no more, and stays on record."""
     with opened(app) as stores:
-        _tell(_surveys(stores).withdraw(survey_id, reason=reason, change=_change(stores, by)))
+        _tell(_surveys(stores).withdraw(survey_id, reason=reason, change=change_of(stores, by)))
 
 
 @click.group("logs")
@@ -142,14 +139,14 @@ def logs() -> None:
 )
 @click.option("--from", "first", type=DAY, required=True, help="First day it is kept for.")
 @click.option("--to", "last", type=DAY, required=True, help="Last day it is kept for.")
-@click.option("--note", metavar="TEXT", default="", help=_NOTE)
+@note_option
 @by_option
 @pass_app
 def record_log(app: App, *, unit_id: str, kind: str, first: date, last: date, note: str, by: str) -> None:
     """Record that a quality control log of UNIT is kept for some days."""
     with opened(app) as stores:
         service = _logs(stores)
-        _tell_log(service.record(unit_id, LogKind(kind), first, last, note=note, change=_change(stores, by)))
+        _tell_log(service.record(unit_id, LogKind(kind), first, last, note=note, change=change_of(stores, by)))
 
 
 @logs.command("list")
@@ -191,7 +188,7 @@ def list_logs(app: App, *, unit_id: str | None, history: bool, as_json: bool) ->
 def withdraw_log(app: App, *, log_id: str, reason: str, by: str) -> None:
     """Say that a log was recorded by mistake; it stays on record."""
     with opened(app) as stores:
-        _tell_log(_logs(stores).withdraw(log_id, reason=reason, change=_change(stores, by)))
+        _tell_log(_logs(stores).withdraw(log_id, reason=reason, change=change_of(stores, by)))
 
 
 def survey_json(entry: Entry) -> dict[str, Any]:
@@ -258,7 +255,3 @@ def _surveys(stores: Stores) -> Surveys:
 
 def _logs(stores: Stores) -> QcLogs:
     return QcLogs(archive=stores.archive, index=stores.index, units=stores.site.registry.units)
-
-
-def _change(stores: Stores, by: str) -> Change:
-    return Change(by=by, at=now(), today=today(stores))
