@@ -163,15 +163,20 @@ def replay(journal: Journal, index: Index) -> set[str]:
     Raises ObjectDamagedError when the journal is damaged: nothing of it is guessed.
     """
     touched: set[str] = set()
+    versions: dict[tuple[str, str | None, str, int], dict[str, Any]] = {}
     with index.write() as conn:
         for kind, record in journal.read():
             if kind == _DECISION:
                 decision = _decision(record)
                 if decisions.insert(conn, decision):
                     touched.add(decision.study_uid)
-            elif kind == _RELEASE:
+            elif kind in (_RELEASE, _ENTRY):
+                versions[kind, record.get("kind"), record["id"], record["version"]] = record
+        # A version that a crash kept from the commit may be followed by another of its number: the last was kept.
+        for (kind, *_), record in versions.items():
+            if kind == _RELEASE:
                 releases.insert(conn, _release(record))
-            elif kind == _ENTRY:
+            else:
                 entries.insert(conn, _entry(record))
     return touched
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.archive.journal import Journal
 from dicom_node.archive.store import LocalArchive
-from dicom_node.errors import OperatorError
+from dicom_node.errors import DatabaseError, OperatorError
 from dicom_node.index.engine import Index, open_index
-from dicom_node.index.entries import EntryKind
+from dicom_node.index.entries import Entry, EntryKind
 from dicom_node.services import records
 from dicom_node.services.entries import Entries
 from dicom_node.services.releases import Change
@@ -50,6 +51,29 @@ def test_an_index_made_anew_has_the_entries_of_the_journal(archive: LocalArchive
             records.replay(archive.journal, another)
             records.replay(archive.journal, another)
             assert Entries(EntryKind.CYCLE, archive=archive, index=another).history(made.id) == [made, amended]
+
+
+def test_a_version_that_was_cut_off_before_its_commit_gives_way_to_the_one_that_was_kept(
+    archive: LocalArchive, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_and_die(journal: Journal, entry: Entry) -> None:
+        save_entry(journal, entry)
+        raise DatabaseError("the database is gone")
+
+    save_entry = records.save_entry
+    with closing(archive):
+        cycles = Entries(EntryKind.CYCLE, archive=archive, index=index)
+        made = cycles.add({"expires_on": "2027-05-01"}, change=CHANGE)
+        with monkeypatch.context() as dying:
+            dying.setattr(records, "save_entry", save_and_die)
+            with pytest.raises(DatabaseError):
+                cycles.amend(made.id, {"expires_on": "2027-05-02"}, change=CHANGE)
+        kept = cycles.amend(made.id, {"expires_on": "2027-05-03"}, change=CHANGE)
+        with closing(open_index(f"sqlite:///{tmp_path}/another.db")) as another:
+            records.replay(archive.journal, another)
+            assert Entries(EntryKind.CYCLE, archive=archive, index=another).history(made.id) == [made, kept]
+        records.replay(archive.journal, index)
+        assert cycles.history(made.id) == [made, kept]
 
 
 def test_an_unknown_entry_is_told(archive: LocalArchive, index: Index) -> None:
