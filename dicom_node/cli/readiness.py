@@ -16,7 +16,7 @@ def readiness_json(each: Readiness) -> dict[str, Any]:
         "unit": each.unit.id,
         "label": each.unit.label,
         "today": each.today,
-        "facility": each.facility,
+        "facility": each.facility or None,
         "cycle": None if cycle is None else {"id": cycle.id, "expires_on": cycle.expires_on, "closed": cycle.closed},
         "release": None
         if release is None

@@ -64,7 +64,7 @@ def list_(app: App, *, months: int, as_json: bool) -> None:
                 each.unit.label,
                 each.unit.kind.value,
                 _state(each.state),
-                each.facility or "-",
+                each.facility.name if each.facility else "-",
                 "; ".join(_in_short(identity) for identity in each.unit.identities),
                 ", ".join(each.attachments) or "-",
                 local(each.last_received_at, site.zone) or "-",
@@ -139,7 +139,8 @@ def _in_full(identity: Identity) -> str:
 def _enrolments(found: UnitDetails, registry: Registry) -> list[str]:
     listed = found.summary.unit.enrolments
     if not listed:
-        return [f"{found.summary.facility}, while it is in service" if found.summary.facility else ""]
+        facility = found.summary.facility
+        return [f"{facility.name}, while it is in service" if facility else ""]
     return [f"{registry.facilities[each.facility].name}, {span_words(each)}" for each in listed]
 
 
@@ -209,7 +210,8 @@ def _summary_json(each: UnitSummary, months: int) -> dict[str, Any]:
         "label": unit.label,
         "kind": unit.kind,
         "state": each.state,
-        "facility": each.facility or None,
+        "facility": each.facility.id if each.facility else None,
+        "facility_name": each.facility.name if each.facility else None,
         "identities": [identity_json(identity) for identity in unit.identities],
         "attachments": each.attachments,
         "last_received_at": each.last_received_at,

@@ -13,7 +13,7 @@ from dicom_node.accreditation.moves import assigned_to
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.signals import Role, Signals
 from dicom_node.accreditation.standing import Standing
-from dicom_node.accreditation.units import Assignment, Attachment, Identity, Registry, Unit
+from dicom_node.accreditation.units import Assignment, Attachment, Facility, Identity, Registry, Unit
 from dicom_node.index import alerts, exams, releases, usage
 from dicom_node.index.alerts import FIRING, Alert, Silence
 from dicom_node.index.engine import Index
@@ -39,8 +39,8 @@ class UnitSummary:
 
     unit: Unit
     state: UnitState
-    facility: str
-    """Name of the facility it is enrolled at today, "" for none."""
+    facility: Facility | None
+    """Where it is enrolled today."""
     attachments: tuple[str, ...]
     """Ids of those that are assigned to it today."""
     last_received_at: datetime | None
@@ -174,7 +174,7 @@ def _summaries(
             UnitSummary(
                 unit=unit,
                 state=state_on(unit, today),
-                facility=registry.facilities[enrolment.facility].name if enrolment is not None else "",
+                facility=None if enrolment is None else registry.facilities[enrolment.facility],
                 attachments=assigned_to(unit, registry, today),
                 last_received_at=received.get(unit.id),
                 last_days={portion: each.day if each is not None else None for portion, each in newest.items()}

@@ -81,13 +81,14 @@ def test_units_and_attachments_are_told_alike_by_both_databases(
         (addon,) = commands.json("attachments", "list")
         assert commands.json("attachments", "show", "addon1") == addon
     assert list(prone) == [
-        "unit", "label", "kind", "state", "facility", "identities", "attachments", "last_received_at", "last_days",
-        "months", "biopsies",
+        "unit", "label", "kind", "state", "facility", "facility_name", "identities", "attachments", "last_received_at",
+        "last_days", "months", "biopsies",
     ]  # fmt: skip
     assert [(each["unit"], each["facility"], each["state"], each["biopsies"]) for each in (prone, upright_a)] == [
-        ("prone1", "Synthetic Annex", "applying", 1),
-        ("upright_a", "Synthetic Center", "applying", 2),  # the third is too old
+        ("prone1", "annex", "applying", 1),
+        ("upright_a", "main", "applying", 2),  # the third is too old
     ]
+    assert (prone["facility_name"], upright_a["facility_name"]) == ("Synthetic Annex", "Synthetic Center")
     assert prone["last_days"] == {"clinical": "2026-09-14", "phantom": "2026-03-02", "physicist": None}
     assert prone["last_received_at"] == "2026-11-23T15:00:05Z"
     assert (upright_a["attachments"], upright_b["attachments"]) == ([], ["addon1"])
