@@ -155,7 +155,9 @@ class Cycles:
         """Set one release for all units that need a package in a cycle; one that is under way there is amended.
 
         A unit keeps what was submitted, a package that is out when the new one is only planned, and that of an
-        addendum; when the result of that is known, the unit gets a package of the renewal as well. Raises OperatorError.
+        addendum; when the result of that is known, the unit gets a package of the renewal as well.
+
+        Raises OperatorError.
         """
         cycle = self._opened(cycle_id)
         unit_ids = units_of(cycle.facility, self._units.values(), change.today)
