@@ -1,6 +1,7 @@
 """``dicom-node surveys`` and ``dicom-node logs``: what people record for the physicist report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -48,7 +49,10 @@ def list_(app: App, *, unit_id: str | None, history: bool, as_json: bool) -> Non
         proposed = _surveys(stores).proposed(unit_id)
         zone = stores.site.zone
     if as_json:
-        write_json({"surveys": [survey_json(each) for each in found], "proposed": proposed})
+        told = [
+            {"unit" if key == "unit_id" else key: value for key, value in asdict(each).items()} for each in proposed
+        ]
+        write_json({"surveys": [survey_json(each) for each in found], "proposed": told})
         return
     write_table(
         ["ID", "Unit", "Performed", "Told by", "Version", "Changed by", "Note"],

@@ -37,6 +37,7 @@ MARKS = (ReleaseState.SUBMITTED, ReleaseState.PASSED, ReleaseState.DEFICIENT)
 """What became of a package that is out."""
 
 _UNDER_WAY = (ReleaseState.PLANNED, ReleaseState.RECORDED)
+_RESULTS = (ReleaseState.PASSED, ReleaseState.DEFICIENT)
 
 
 class Outcome(StrEnum):
@@ -153,7 +154,9 @@ class Cycles:
         """Set one release for all units that need a package in a cycle; one that is under way there is amended.
 
         A unit keeps what was submitted, a package that is out when the new one is only planned, and that of an
-        addendum; when the addendum has passed, the unit gets a package of the renewal as well. Raises OperatorError.
+        addendum; when the result of that is known, the unit gets a package of the renewal as well.
+
+        Raises OperatorError.
         """
         cycle = self._opened(cycle_id)
         unit_ids = units_of(cycle.facility, self._units.values(), change.today)
@@ -162,7 +165,7 @@ class Cycles:
         done: list[Done] = []
         for unit_id in unit_ids:
             now = self._in_cycle(cycle, unit_id, released_on)
-            if now is None or (now.state is ReleaseState.PASSED and self._is_addendum(cycle, now)):
+            if now is None or (now.state in _RESULTS and self._is_addendum(cycle, now)):
                 made = self._releases.made(
                     unit_id,
                     released_on,
@@ -326,6 +329,11 @@ class Cycles:
 
     def _why_left(self, cycle: Cycle, now: ReleaseVersion, amended: ReleaseVersion) -> str:
         """Tell why a renewal leaves a package as it is; "" when it amends it."""
+        if now.state is ReleaseState.DEFICIENT:
+            return (
+                f"its package {now.id} of {now.released_on} is deficient; when that of its next testing is out: "
+                f"dicom-node release record {now.unit_id}"
+            )
         if now.state not in _UNDER_WAY:
             return f"its package {now.id} of {now.released_on} is {now.state}"
         if self._is_addendum(cycle, now):

@@ -180,7 +180,7 @@ class TestDocuments:
             (self.CDA.SOPInstanceUID, None, ""),
             (self.PDF.SOPInstanceUID, "2026-02-06", "AcquisitionDateTime"),
         ]
-        assert list(proposed[0]) == ["sop_instance_uid", "unit_id", "day", "day_source", "calling_ae", "received_at"]
+        assert list(proposed[0]) == ["sop_instance_uid", "unit", "day", "day_source", "calling_ae", "received_at"]
         assert physicist(commands)["state"] == "missing"
         assert "Documents: 2 may be reports of a physicist's survey: dicom-node surveys list" in (
             commands.good("status").lines

@@ -227,12 +227,24 @@ def test_what_was_found_deficient_does_not_pass_with_the_others(cycles: Cycles) 
         "upright_b": Outcome.AMENDED,
     }
     assert "is deficient: give --unit prone1 if it has passed after all" in done[0].why
+    again = renewed(cycles, of, date(2026, 11, 21))
+    assert again[0].outcome is Outcome.LEFT
+    assert again[0].why.endswith("is deficient; when that of its next testing is out: dicom-node release record prone1")
     assert cycles.view(of, TODAY).state is CycleState.DEFICIENT
     cycles.mark(of, ReleaseState.PASSED, unit_id="prone1", note="", change=CHANGE)
     assert cycles.view(of, TODAY).state is CycleState.PASSED
 
 
 class TestAddendum:
+    def test_one_that_was_found_deficient_is_not_left_out_of_the_renewal(self, cycles: Cycles) -> None:
+        of = opened(cycles, date(2028, 3, 31))
+        added = date(2026, 11, 20)
+        cycles.addendum(of, "upright_a", added, due_on=None, planned=False, note="", change=CHANGE)
+        cycles.mark(of, ReleaseState.DEFICIENT, unit_id="upright_a", note="", change=CHANGE)
+        done = {each.unit: each for each in renewed(cycles, of, date(2027, 9, 15), planned=True)}
+        assert set(outcomes(list(done.values())).values()) == {Outcome.RECORDED}
+        assert cycles.view(of, TODAY).state is CycleState.OPEN
+
     def test_it_has_a_release_of_its_own_and_the_renewal_gives_it_another(
         self, cycles: Cycles, packages: Releases, index: Index
     ) -> None:
