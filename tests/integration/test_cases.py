@@ -320,6 +320,7 @@ class TestLinks:
                 ({"laterality": "R"}, False),
                 ({"patient_id": "SYNTH-0002"}, False),
                 ({"sender": "FAX_RM1", "ViewCodeSequence": None}, True),
+                ({"sender": "FAX_RM1", "ViewCodeSequence": None, "laterality": "L"}, True),
                 ({"sender": "PACS", "ViewCodeSequence": None}, False),
                 ({"sender": "FAX_RM1", "make": make_sc}, True),
                 ({"sender": "PACS", "make": make_sc}, False),
