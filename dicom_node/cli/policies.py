@@ -175,8 +175,8 @@ def _write_comparison(one: Policy, other: Policy, found: Sequence[Change], day: 
             [
                 each.unit.id,
                 each.before.portion.label,
-                *_cells(each.before),
-                *_cells(each.after),
+                *standing_cells(each.before),
+                *standing_cells(each.after),
                 Cell("changes", "yellow") if each.matters else "",
             ]
             for each in found
@@ -186,7 +186,8 @@ def _write_comparison(one: Policy, other: Policy, found: Sequence[Change], day: 
     click.echo(f"{number} of {len(found)} standings would change." if number else "No standing would change.")
 
 
-def _cells(standing: Standing) -> list[str | int]:
+def standing_cells(standing: Standing) -> list[str | int]:
+    """Return state, cutoff and days left of a standing for a table."""
     days_left = "-" if standing.days_left is None else standing.days_left
     return [standing.state.value, str(standing.cutoff or "-"), days_left]
 

@@ -1,7 +1,7 @@
 """Enrolments against the index: what is read for a standing and for a query, on both databases."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date
 
 from dicom_node.accreditation.policies import DEFAULT_POLICY_ID, choose_policy
 from dicom_node.accreditation.portions import Portion
@@ -44,7 +44,8 @@ def fill(index: Index, *days: date) -> None:
 
 def facts(index: Index, today: date) -> UnitFacts:
     with index.read() as conn:
-        return read_facts(conn, [MOVED], POLICY, today)["upright_a"]
+        found = read_facts(conn, [MOVED], Registry(units={MOVED.id: MOVED}), POLICY, zone=UTC, listed=(), today=today)
+        return found["upright_a"]
 
 
 def test_facts_are_those_of_the_enrolment_in_force(index: Index) -> None:

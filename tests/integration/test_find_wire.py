@@ -179,19 +179,25 @@ def test_a_cancel_in_the_middle_of_five_thousand_answers_ends_them(sqlite_index:
     add_studies(sqlite_index, 5000)
     service, cancelled = make_service(sqlite_index), threading.Event()
 
-    def find(asked: Query) -> Iterator[Page]:
-        for number, page in enumerate(service.find(asked)):
+    def find(wanted: Query) -> Iterator[Page]:
+        for number, page in enumerate(service.find(wanted)):
             yield page
             if number == 2:
                 assert cancelled.wait(20)
 
-    with listening(find) as node, associated(node.port) as assoc:
+    asked = threading.Event()
+
+    def sent(event: evt.Event) -> None:
+        if event.pdu.pdu_type == 0x04 and asked.is_set():
+            cancelled.set()
+
+    with listening(find) as node, associated(node.port, handlers=[(evt.EVT_PDU_SENT, sent)]) as assoc:
         answers: Answers = []
         for answer in assoc.send_c_find(identifier("STUDY", StudyInstanceUID=""), STUDY_ROOT, msg_id=7):
             answers.append(answer)
             if len(answers) == 1100:
+                asked.set()
                 assoc.send_c_cancel(7, query_model=STUDY_ROOT)
-                cancelled.set()
         assert statuses(answers)[-1] == 0xFE00
         assert len(records(answers)) == 200 + 400 + 800 + 1600  # the last of them was being read when the cancel came
         assert statuses(query(assoc, identifier("STUDY", PatientID="none"))) == [0x0000]

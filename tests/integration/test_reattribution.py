@@ -89,7 +89,7 @@ class TestPreview:
         assert [(each["unit"], each["portion"], each["after"]["state"]) for each in told["standings"]] == [
             ("upright_b", "clinical", "ok")
         ]
-        assert [each["key"] for each in told["alerts"]["ended"]] == ["unattributed/ADDON_WS"]
+        assert [each["key"] for each in told["alerts"]["ended"]] == ["ambiguous/ADDON_WS/upright_a%2Bupright_b"]
         assert [each["key"] for each in told["alerts"]["opened"]] == ["eligibility/upright_b/phantom/missing"]
 
     def test_what_is_as_it_should_be_would_not_change(self, site: Path, commands: Commands) -> None:
