@@ -7,11 +7,11 @@ What no header can tell is a person's to look at or to add, and the list says so
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 from enum import StrEnum
 
 from dicom_node.accreditation.cases import VIEWS_WANTED, Case, CaseState, LinkRole
-from dicom_node.accreditation.pairs import Element, PairState
+from dicom_node.accreditation.pairs import Element, Laterality, PairState
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.surveys import Coverage
@@ -57,10 +57,10 @@ FORMS = {
 }
 
 
-def clinical_items(case: Case, images: Sequence[PackedImage]) -> list[Item]:
-    """Return the list of a clinical portion whose folder holds ``images`` of ``case``."""
+def clinical_items(case: Case, images: Sequence[PackedImage], zone: tzinfo) -> list[Item]:
+    """Return the list of a clinical portion whose folder holds ``images`` of ``case``; ``zone`` is the facility's."""
     return [
-        _case(case),
+        _case(case, zone),
         Item(
             what="calcifications",
             mark=Mark.THERE if case.state is CaseState.CONFIRMED else Mark.LOOK,
@@ -71,6 +71,7 @@ def clinical_items(case: Case, images: Sequence[PackedImage]) -> list[Item]:
         _mammogram(case, images),
         _pair(case),
         _specimen(case, images),
+        *_breast(case),
         *_of_images(images),
         _form(Portion.CLINICAL),
     ]
@@ -122,15 +123,15 @@ def nothing_inside(portion: Portion, words: str) -> list[Item]:
     return [Item(what="case" if portion is Portion.CLINICAL else f"{portion} exam", mark=Mark.MISSING, words=words)]
 
 
-def _case(case: Case) -> Item:
+def _case(case: Case, zone: tzinfo) -> Item:
     if case.state is CaseState.CONFIRMED and case.decision is not None:
         decided = case.decision
-        words = f"confirmed by {decided.decided_by} on {decided.decided_at.date()}"
+        words = f"confirmed by {decided.decided_by} on {decided.decided_at.astimezone(zone).date()}"
         return Item(what="case", mark=Mark.THERE, words=words)
     return Item(
         what="case",
         mark=Mark.LOOK,
-        words="NOT CONFIRMED: the best candidate by its headers; nobody has said that it can be submitted",
+        words="NOT CONFIRMED: a candidate by its headers; nobody has said that it can be submitted",
     )
 
 
@@ -162,6 +163,14 @@ def _specimen(case: Case, images: Sequence[PackedImage]) -> Item:
         return Item(what=what, mark=Mark.THERE, words=_files(packed))
     words = "what is linked to the case is not on file" if case.linked(LinkRole.SPECIMEN) else "none is linked"
     return Item(what=what, mark=Mark.MISSING, words=words)
+
+
+def _breast(case: Case) -> list[Item]:
+    """Return what to look at when the images are of two breasts; one that is not told is missing identification."""
+    if case.facts.laterality is not Laterality.BOTH:
+        return []
+    words = "the folder holds images of the left and of the right: submit one breast's"
+    return [Item(what="one breast", mark=Mark.LOOK, words=words)]
 
 
 def _of_images(images: Sequence[PackedImage]) -> list[Item]:

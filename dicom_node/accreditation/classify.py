@@ -10,6 +10,7 @@ control comes before the stage.
 from fnmatch import fnmatchcase
 
 from dicom_node.accreditation.attribution import shows_biopsy
+from dicom_node.accreditation.evidence import from_cabinet
 from dicom_node.accreditation.portions import Portion, PortionDecision
 from dicom_node.accreditation.rules import holds
 from dicom_node.accreditation.signals import Phantom, Role, Signals, Stage
@@ -23,7 +24,7 @@ def classify(signals: Signals, unit: Unit | None, registry: Registry) -> Portion
     for rule in registry.rules:
         if rule.portion is not None and holds(rule, signals):
             return PortionDecision(portion=rule.portion, rule=f"rule {rule.name}")
-    return _quality_control(signals, unit) or _patient_image(signals, unit)
+    return _quality_control(signals, unit) or _patient_image(signals, unit, registry)
 
 
 def _quality_control(signals: Signals, unit: Unit | None) -> PortionDecision | None:
@@ -50,9 +51,11 @@ def _quality_control(signals: Signals, unit: Unit | None) -> PortionDecision | N
     return None
 
 
-def _patient_image(signals: Signals, unit: Unit | None) -> PortionDecision:
+def _patient_image(signals: Signals, unit: Unit | None, registry: Registry) -> PortionDecision:
     if signals.stage is Stage.SPECIMEN:
         return PortionDecision(portion=Portion.NEITHER, rule="radiograph of a specimen")
+    if unit is None and signals.stage is None and from_cabinet(signals, registry):
+        return PortionDecision(portion=Portion.NEITHER, rule="sent by a specimen cabinet")
     if unit is None:
         return PortionDecision(portion=Portion.UNCLEAR, rule="unit not known")
     if signals.stage is not None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from dicom_node.accreditation.rules import value_of
 from dicom_node.accreditation.signals import Role, Signals
-from dicom_node.accreditation.units import Identity, Registry
+from dicom_node.accreditation.units import Identity, Registry, SenderRole
 
 Match = Callable[[Signals, Registry], tuple[str, ...]]
 """Returns the ids of the units that one kind of evidence in an instance fits, sorted."""
@@ -97,6 +97,12 @@ def is_sender(identity: Identity, signals: Signals) -> bool:
     if not identity.hosts:
         return True
     return any(lies_in(signals.peer_address, network) for network in identity.hosts)
+
+
+def from_cabinet(signals: Signals, registry: Registry) -> bool:
+    """Tell whether a listed specimen cabinet sent the instance."""
+    senders = registry.senders.values()
+    return any(each.role is SenderRole.SPECIMEN and is_sender(each.identity, signals) for each in senders)
 
 
 def lies_in(address: str, network: IPv4Network | IPv6Network) -> bool:

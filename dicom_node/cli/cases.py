@@ -165,7 +165,7 @@ def _release_words(found: RankedCases) -> str:
 
 def _write_ranked(ranked: Sequence[Ranked]) -> None:
     if not ranked:
-        click.echo("  no exam on file counts")
+        click.echo("  no exam on file that counts is young enough")
     for number, each in enumerate(ranked, start=1):
         click.echo(f"{number:>3}  {each.case.exam_id}  {day_words(each.case.day)}  {each.case.state}")
         for word, reasons in (("for", each.speaks_for), ("against", each.speaks_against)):

@@ -95,7 +95,7 @@ def verify(app: App, *, folder: Path, as_json: bool) -> int:
     with progress(0, "verifying") as step:
         try:
             with opened(app) as stores:
-                checked = verify_package(folder, index=stores.index, progress=step)
+                checked = verify_package(folder, index=stores.index, trail=stores.archive.audit, progress=step)
         except NodeError as error:
             checked, not_compared = verify_package(folder), str(error)
     if as_json:

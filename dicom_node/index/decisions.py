@@ -137,6 +137,14 @@ def in_force_of(conn: Connection, study_uids: Collection[str]) -> dict[str, InFo
     return {study_uid: in_force(found.get(study_uid, ())) for study_uid in study_uids}
 
 
+def linked_studies(conn: Connection) -> set[str]:
+    """Return the studies that people linked to cases, as mammogram or specimen."""
+    with_links = set(conn.scalars(select(decision.c.study_uid).where(decision.c.kind == DecisionKind.LINK)))
+    held = in_force_of(conn, with_links) if with_links else {}
+    overrides = [override for each in held.values() for override in each.overrides.values()]
+    return {link.study_uid for override in overrides for link in override.links}
+
+
 def of_study(conn: Connection, study_uid: str) -> list[Decision]:
     """Return the decisions of a study, oldest first."""
     return of_studies(conn, [study_uid]).get(study_uid, [])

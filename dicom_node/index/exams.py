@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select
 from dicom_node.accreditation.cases import CaseState
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.standing import CountingExam
+from dicom_node.index.decisions import linked_studies
 from dicom_node.index.prepared import Cursor, Prepared
 from dicom_node.index.tables import exam, instance
 
@@ -182,12 +183,15 @@ def newest_counting(
 def unattributed(conn: Connection, since: date | None = None) -> list[ExamRecord]:
     """Return the exams of no known unit that might count for one, newest received first.
 
-    ``since`` leaves out those of an earlier day, which are too old to count.
+    ``since`` leaves out those of an earlier day, which are too old to count. What a person linked to a case as its
+    mammogram or specimen is of no unit that is wanted.
     """
     query = select(*_COLUMNS).where(exam.c.unit_id == "", exam.c.portion != Portion.NEITHER, ~exam.c.excluded)
     if since is not None:
         query = query.where(or_(exam.c.day.is_(None), exam.c.day >= since))
-    return _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
+    found = _records(conn, query.order_by(exam.c.last_received_at.desc(), exam.c.id))
+    linked = linked_studies(conn)
+    return [each for each in found if each.stages or each.study_uid not in linked]
 
 
 def undated(conn: Connection) -> list[ExamRecord]:

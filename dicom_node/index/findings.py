@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, update
 
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
+from dicom_node.index.decisions import linked_studies
 from dicom_node.index.tables import conflict, exam, instance, series
 
 SHOWN = 5
@@ -125,12 +126,20 @@ def _without_unit(conn: Connection, since: date) -> Iterable[Any]:
     )
     query = (
         select(
-            exam.c.id, exam.c.day, exam.c.last_received_at, exam.c.candidates, exam.c.attribution, sender.label("ae")
+            exam.c.id,
+            exam.c.study_uid,
+            exam.c.day,
+            exam.c.last_received_at,
+            exam.c.candidates,
+            exam.c.attribution,
+            exam.c.stages,
+            sender.label("ae"),
         )
         .where(exam.c.unit_id == "", ~exam.c.unregistered, exam.c.portion != Portion.NEITHER, *_alive(since))
         .order_by(exam.c.last_received_at.desc(), exam.c.id)
     )
-    return conn.execute(query)
+    linked = linked_studies(conn)
+    return [row for row in conn.execute(query) if row.stages or row.study_uid not in linked]
 
 
 def _waiting(sender: str, rows: Sequence[Any]) -> UnattributedExams:

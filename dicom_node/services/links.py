@@ -12,11 +12,11 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from dicom_node.accreditation.cases import VIEWS_WANTED, Case, CaseFacts, Link, LinkedStudy, LinkRole
-from dicom_node.accreditation.evidence import is_sender
+from dicom_node.accreditation.evidence import from_cabinet
 from dicom_node.accreditation.pairs import Laterality, laterality_of
 from dicom_node.accreditation.portions import COUNTING_PORTIONS, Portion
 from dicom_node.accreditation.signals import Role, Signals, Stage
-from dicom_node.accreditation.units import Registry, SenderRole
+from dicom_node.accreditation.units import Registry
 from dicom_node.index import cases as rows
 from dicom_node.index.cases import ImageRow, Patient
 from dicom_node.index.engine import Index
@@ -63,8 +63,9 @@ def propose(index: Index, registry: Registry, case: Case) -> Proposals:
         return Proposals(doubts=tuple(doubts))
     if facts.laterality not in (Laterality.LEFT, Laterality.RIGHT):
         doubts.append(f"no mammogram is proposed: the laterality of the biopsy is {facts.laterality}")
-    mammograms = _mammograms(images, facts, facts.first_day)
-    specimens = _specimens(images, facts, (facts.first_day, facts.last_day), _by_cabinet(registry))
+    by_cabinet = _by_cabinet(registry)
+    mammograms = _mammograms([each for each in images if not by_cabinet(each)], facts, facts.first_day)
+    specimens = _specimens(images, facts, (facts.first_day, facts.last_day), by_cabinet)
     return Proposals(
         studies=(
             *_studies(LinkRole.MAMMOGRAM, mammograms, lambda study: _remarks(study, facts.first_day)),
@@ -140,11 +141,10 @@ def _specimens(
 
 def _by_cabinet(registry: Registry) -> Callable[[ImageRow], bool]:
     """Return what tells whether an image came from a listed specimen cabinet."""
-    cabinets = [each.identity for each in registry.senders.values() if each.role is SenderRole.SPECIMEN]
 
     def sent(image: ImageRow) -> bool:
         signals = Signals(role=Role.PRIMARY, calling_ae=image.calling_ae, peer_address=image.peer_address)
-        return any(is_sender(identity, signals) for identity in cabinets)
+        return from_cabinet(signals, registry)
 
     return sent
 

@@ -256,7 +256,7 @@ class _Chooser:
             confirmed_at=None if confirmed is None else confirmed.decided_at,
             images=chosen,
             left_out=tuple(left_out),
-            items=tuple(clinical_items(case, packed(chosen, ELEMENTS[Portion.CLINICAL]))),
+            items=tuple(clinical_items(case, packed(chosen, ELEMENTS[Portion.CLINICAL]), self.rules.zone)),
         )
 
     def _phantom(self, bare: PortionPackage, inside: Sequence[ExamRecord]) -> PortionPackage:

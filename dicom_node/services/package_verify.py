@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dicom_node.archive.audit import AuditTrail
 from dicom_node.dicom.part10 import read_meta
 from dicom_node.errors import OperatorError, UnreadableInstanceError
 from dicom_node.index import images
@@ -38,12 +39,17 @@ class Checked:
 
 
 def verify_package(
-    root: Path, *, index: Index | None = None, progress: Callable[[int], None] = lambda _total: None
+    root: Path,
+    *,
+    index: Index | None = None,
+    trail: AuditTrail | None = None,
+    progress: Callable[[int], None] = lambda _total: None,
 ) -> Checked:
     """Read every file of the package in the folder ``root`` again and hold it against sums, manifest and ``index``.
 
-    ``progress`` is called after each file with the number there are. Raises OperatorError when the folder is no
-    package, DatabaseError.
+    The sums are held against the audit trail of the node that made them: who changes a file with its sum changes the
+    list of sums. ``progress`` is called after each file with the number there are. Raises OperatorError when the folder
+    is no package, DatabaseError, StorageUnavailableError.
     """
     try:
         text = (root / SUMS).read_bytes()
@@ -73,10 +79,15 @@ def verify_package(
     for path in set(witnesses) - set(sums):
         found.setdefault(SUMS, []).append(f"it does not list {path}, which the manifest has")
     _data_sets(told.get("files", ()), present, digests, index, found)
+    seal = sha256(text).hexdigest()
+    if trail is not None and not any(
+        record.event == "package.built" and record.details.get("seal") == seal for record in trail.read_back()
+    ):
+        found.setdefault(SUMS, []).append("the audit trail tells of no package with these sums")
     return Checked(
         files=len(digests) + 1,
         problems=tuple((path, "; ".join(dict.fromkeys(words))) for path, words in sorted(found.items())),
-        seal=sha256(text).hexdigest(),
+        seal=seal,
     )
 
 

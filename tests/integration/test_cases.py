@@ -18,7 +18,7 @@ from dicom_node.accreditation.standing import ReleaseState, Standing, State
 from dicom_node.accreditation.units import Enrolment
 from dicom_node.demo.devices import Device, Kind, make_exam
 from dicom_node.errors import OperatorError
-from dicom_node.index import exams
+from dicom_node.index import exams, findings
 from dicom_node.index.exams import ExamRecord
 from dicom_node.index.tables import exam_case
 from dicom_node.services import cases as cases_service
@@ -291,6 +291,19 @@ class TestLinks:
         assert (third.role, third.day, len(third.sop_instance_uids)) == (LinkRole.SPECIMEN, date(2026, 9, 15), 1)
         assert found.doubts == ()
 
+    def test_what_is_linked_to_a_case_waits_for_no_unit(self, stores: Stores) -> None:
+        def waiting() -> list[list[str]]:
+            with stores.index.read() as conn:
+                alerted = [name for each in findings.unattributed_exams(conn, MAMMOGRAM) for name in each.exams.ids]
+                return [[each.id for each in exams.unattributed(conn)], alerted]
+
+        exam_id, film = exam_of(stores, biopsy(stores)).id, mammogram(stores)
+        assert waiting() == [[exam_of(stores, film, "").id]] * 2
+        stores.cases().confirm(exam_id, LEE, mammograms=[film])
+        assert waiting() == [[], []]
+        stores.decisions().include(exam_id, LEE)
+        assert waiting() == [[exam_of(stores, film, "").id]] * 2
+
     def test_what_does_not_fit_is_no_mammogram(self, sqlite_stores: Stores) -> None:
         found = {}
         for number, options in enumerate(
@@ -323,6 +336,7 @@ class TestLinks:
                 ({"laterality": "R"}, False),
                 ({"patient_id": "SYNTH-0002"}, False),
                 ({"sender": "FAX_RM1", "ViewCodeSequence": None}, True),
+                ({"sender": "FAX_RM1", "ViewCodeSequence": None, "laterality": "L"}, True),
                 ({"sender": "PACS", "ViewCodeSequence": None}, False),
                 ({"sender": "FAX_RM1", "make": make_sc}, True),
                 ({"sender": "PACS", "make": make_sc}, False),

@@ -117,7 +117,10 @@ def test_the_best_candidate_comes_first_with_the_reasons(mammogram: str, command
         "decision", "links", "still_wanted",
     ]  # fmt: skip
     assert [each["unit"] for each in commands.json("exams", "candidates")] == ["prone1", "upright_a", "upright_b"]
-    assert "  no exam on file counts" in commands.good("exams", "candidates", "--unit", "prone1").lines
+    assert (
+        "  no exam on file that counts is young enough"
+        in commands.good("exams", "candidates", "--unit", "prone1").lines
+    )
 
 
 def test_a_package_on_record_is_what_candidates_are_ranked_for(mammogram: str, commands: Commands) -> None:

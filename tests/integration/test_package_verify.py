@@ -140,6 +140,17 @@ class TestVerify:
             problems = dict(verify_package(out, index=stores.index).problems)
         assert problems["prone-table-room-2-clinical/01-scout-L.dcm"] == "the index does not know it"
 
+    def test_a_manifest_that_was_changed_together_with_its_sum_is_found(self, out: Path, commands: Commands) -> None:
+        before = (out / "manifest.json").read_bytes()
+        after = before.replace(b"prone1", b"prone2")
+        (out / "manifest.json").write_bytes(after)
+        sums = (out / "SHA256SUMS").read_text()
+        sums = sums.replace(sha256(before).hexdigest(), sha256(after).hexdigest())
+        (out / "SHA256SUMS").write_text(sums)
+        called = commands("package", "verify", str(out))
+        assert called.code == 1
+        assert "SHA256SUMS: the audit trail tells of no package with these sums" in called.lines
+
     @pytest.mark.parametrize(
         "text",
         [

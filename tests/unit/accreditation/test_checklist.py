@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,7 +16,7 @@ from dicom_node.accreditation.checklist import (
     phantom_items,
     physicist_items,
 )
-from dicom_node.accreditation.pairs import Element, Pair, PairState
+from dicom_node.accreditation.pairs import Element, Laterality, Pair, PairState
 from dicom_node.accreditation.policies import Terms
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.signals import Stage
@@ -63,15 +64,26 @@ def mark_of(items: list[Item], what: str) -> tuple[Mark, str]:
 
 
 def test_a_whole_case_lacks_its_form_alone() -> None:
-    items = clinical_items(CONFIRMED, [*MAMMOGRAM, image(), SPECIMEN])
+    items = clinical_items(CONFIRMED, [*MAMMOGRAM, image(), SPECIMEN], UTC)
     assert [(each.what, each.mark) for each in items if each.mark is not Mark.THERE] == [
         ("clinical image data form", Mark.BY_HAND)
     ]
     assert mark_of(items, "case") == (Mark.THERE, "confirmed by dr jones on 2026-09-20")
 
 
+def test_the_day_of_the_confirmation_is_the_facilitys() -> None:
+    items = clinical_items(CONFIRMED, [image()], ZoneInfo("America/Chicago"))
+    assert mark_of(items, "case")[1] == "confirmed by dr jones on 2026-09-19"
+
+
+def test_a_folder_with_images_of_both_breasts_is_to_be_looked_at() -> None:
+    both = replace(CONFIRMED, facts=replace(CONFIRMED.facts, laterality=Laterality.BOTH))
+    words = "the folder holds images of the left and of the right: submit one breast's"
+    assert mark_of(clinical_items(both, [image()], UTC), "one breast") == (Mark.LOOK, words)
+
+
 def test_a_candidate_is_marked_as_not_confirmed() -> None:
-    items = clinical_items(CANDIDATE, [image()])
+    items = clinical_items(CANDIDATE, [image()], UTC)
     assert mark_of(items, "case")[0] is Mark.LOOK
     assert "NOT CONFIRMED" in mark_of(items, "case")[1]
     assert mark_of(items, "calcifications")[0] is Mark.LOOK
@@ -88,7 +100,7 @@ def test_a_candidate_is_marked_as_not_confirmed() -> None:
     ],
 )
 def test_the_mammogram_is_wanted_in_two_views(images: list[PackedImage], mark: Mark, words: str) -> None:
-    assert mark_of(clinical_items(CONFIRMED, images), "correlating mammogram, two views") == (mark, words)
+    assert mark_of(clinical_items(CONFIRMED, images, UTC), "correlating mammogram, two views") == (mark, words)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +116,15 @@ def test_the_mammogram_is_wanted_in_two_views(images: list[PackedImage], mark: M
 )
 def test_the_pair_is_wanted_from_before_or_after_firing(pair: Pair, mark: Mark) -> None:
     case = replace(CONFIRMED, facts=replace(CONFIRMED.facts, pair=pair))
-    assert mark_of(clinical_items(case, [image()]), "pre-fire or post-fire stereotactic pair")[0] is mark
+    assert mark_of(clinical_items(case, [image()], UTC), "pre-fire or post-fire stereotactic pair")[0] is mark
 
 
 def test_a_specimen_that_is_linked_and_gone_is_told_apart_from_none() -> None:
     gone = replace(CONFIRMED, links=(LinkedStudy(role=LinkRole.SPECIMEN, study_uid="1.9"),))
     what = "radiograph of the specimen"
-    assert mark_of(clinical_items(gone, []), what) == (Mark.MISSING, "what is linked to the case is not on file")
-    assert mark_of(clinical_items(CONFIRMED, []), what) == (Mark.MISSING, "none is linked")
-    assert mark_of(clinical_items(CONFIRMED, [SPECIMEN]), what) == (Mark.THERE, "1 image")
+    assert mark_of(clinical_items(gone, [], UTC), what) == (Mark.MISSING, "what is linked to the case is not on file")
+    assert mark_of(clinical_items(CONFIRMED, [], UTC), what) == (Mark.MISSING, "none is linked")
+    assert mark_of(clinical_items(CONFIRMED, [SPECIMEN], UTC), what) == (Mark.THERE, "1 image")
 
 
 def test_images_without_identification_or_with_text_in_their_pixels_are_named() -> None:

@@ -8,7 +8,7 @@ from dicom_node.accreditation.classify import classify
 from dicom_node.accreditation.portions import Portion, PortionDecision
 from dicom_node.accreditation.signals import Phantom, Role, Signals, Stage
 from dicom_node.accreditation.units import Condition, Registry, Rule, Unit
-from tests.unit.accreditation.facility import PRONE, UPRIGHT_A, image
+from tests.unit.accreditation.facility import PRONE, UPRIGHT_A, image, registry, sent_by
 
 NO_RULES = Registry()
 
@@ -49,6 +49,21 @@ def test_the_portion_by_evidence_and_kind_of_unit(
 ) -> None:
     signals = image(**values)
     assert [portion(signals, unit) for unit in (PRONE, UPRIGHT_A, None)] == [on_prone, on_upright, on_no_unit]
+
+
+@pytest.mark.parametrize(
+    ("sender", "stage", "expected"),
+    [
+        ("SPECIMEN_XR", None, (Portion.NEITHER, "sent by a specimen cabinet")),
+        ("SPECIMEN_XR", Stage.PRE_FIRE, (Portion.UNCLEAR, "unit not known")),
+        ("STRANGER", None, (Portion.UNCLEAR, "unit not known")),
+    ],
+)
+def test_what_a_specimen_cabinet_sends_waits_for_no_unit(
+    sender: str, stage: Stage | None, expected: tuple[Portion, str]
+) -> None:
+    told = classify(sent_by(sender, "10.20.30.40", stage=stage), None, registry())
+    assert told == PortionDecision(portion=expected[0], rule=expected[1])
 
 
 @pytest.mark.parametrize("role", [Role.EVIDENCE, Role.SECONDARY, Role.CONTROL])
