@@ -243,6 +243,18 @@ def test_images_under_another_title_from_the_units_own_address_are_of_a_renamed_
         assert not any(name["refused"] for name in told)
 
 
+def test_what_came_under_the_title_that_the_configuration_had_before_is_no_new_name(
+    found: Callable[..., list[Found]],
+) -> None:
+    def rows(conn: Connection) -> None:
+        sent(conn, 3)
+        strangers.note(conn, "10.20.30.21", "MAMMO_A", at=noon(TODAY), count=1)
+
+    sends = Identity(ae_title="MAMMO_A", hosts=(ip_network("10.20.30.21"),), device_serial="UA-1002")
+    assert found(AlertKind.RENAMED_DEVICE, rows, rules_of()) != []
+    assert found(AlertKind.RENAMED_DEVICE, rows, rules_of(replace(A, identities=(sends,)))) == []
+
+
 STRANGE: list[tuple[str, dict[str, Any], bool]] = [
     ("it called after the unit's last study", {}, True),
     ("the unit sent since, under its own name", {"own": 0}, False),
