@@ -208,9 +208,7 @@ def _new_titles(
     return found
 
 
-def _called_by_images(
-    unit: Unit, arrived: _Arrived, registry: Registry, known: Collection[str]
-) -> Iterable[NewName]:
+def _called_by_images(unit: Unit, arrived: _Arrived, registry: Registry, known: Collection[str]) -> Iterable[NewName]:
     """Yield the name that the unit's newest images came by, when it is not the unit's own.
 
     What came under a name that nobody is listed by now came before the configuration had the unit's new one.
