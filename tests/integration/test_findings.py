@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import (
@@ -172,6 +172,19 @@ def test_exams_without_a_day_leave_the_clock_to_the_finding_that_is_about_it(
     imported = lambda conn: sent(conn, 1, 31, portion=Portion.CLINICAL, **IMPORTED)  # noqa: E731 - one case
     (undated,) = found(AlertKind.UNDATED, imported, rules_of())
     assert undated.details["is_drifting"] is False
+
+
+def test_what_a_unit_sent_last_is_found_without_sorting(index: Index) -> None:
+    newest = "SELECT id FROM exam WHERE unit_id = 'u' ORDER BY first_received_at DESC, id DESC LIMIT 1"
+    with index.read() as conn:
+        is_postgresql = conn.dialect.name == "postgresql"
+        if is_postgresql:
+            conn.execute(text("SET LOCAL enable_seqscan = off"))
+            conn.execute(text("SET LOCAL enable_bitmapscan = off"))
+        plan = str(conn.execute(text(f"EXPLAIN {'' if is_postgresql else 'QUERY PLAN '}{newest}")).all())
+    assert "ix_exam_unit_id_first_received_at" in plan, plan
+    assert "Sort" not in plan, plan
+    assert "TEMP B-TREE" not in plan, plan
 
 
 RENAMED = {"station": "ROOM4"}
