@@ -30,6 +30,9 @@ from dicom_node.index.arrivals import Arrival
 _LOOKED_BACK = 40
 """Exams of a unit that are looked through, newest first, where the newest does not tell."""
 
+_MOST_NAMES = 3
+"""Refused names of a unit's address that are told, the last that called: a device has one or two, a scan thousands."""
+
 _NEARLY_TOMORROW = timedelta(hours=2)
 """So long before midnight a device may have begun the next day: what zones, or a clock ahead by minutes, explain."""
 
@@ -200,10 +203,10 @@ def _new_titles(
         if unit is None or found[unit.id]:
             continue
         own_last_at = max((each.last_received_at for each in arrived[unit.id].own), default=None)
+        strange = [use for use in uses if use.name.strip() not in known and took_the_place(use, own_last_at)]
         found[unit.id] = tuple(
             NewName(of="ae_title", old=titles(unit), new=use, address=address, is_refused=True)
-            for use in uses
-            if use.name.strip() not in known and took_the_place(use, own_last_at)
+            for use in sorted(strange, key=lambda each: (each.last_at, each.name))[-_MOST_NAMES:]
         )
     return found
 

@@ -310,6 +310,19 @@ def test_a_refused_name_at_a_units_address_may_be_its_new_one(found: Callable[..
         assert told == ([expected] if is_found else []), label
 
 
+def test_who_calls_by_many_names_is_told_of_by_the_last_and_once_a_week(found: Callable[..., list[Found]]) -> None:
+    def rows(conn: Connection, most: int) -> None:
+        for number in range(most):
+            at = noon(TODAY) + timedelta(days=number // 8, minutes=number)
+            strangers.note(conn, "10.20.30.21", f"X{number}", at=at, count=1)
+
+    (told,) = found(AlertKind.RENAMED_DEVICE, lambda conn: rows(conn, 8), rules_of())
+    assert [name["new"] for name in told.details["names"]] == ["X5", "X6", "X7"]
+    (later,) = found(AlertKind.RENAMED_DEVICE, lambda conn: rows(conn, 10), rules_of(), on=TODAY + timedelta(days=1))
+    assert [name["new"] for name in later.details["names"]] == ["X7", "X8", "X9"]
+    assert later.stage == told.stage
+
+
 class TestStrangers:
     AT = datetime(2026, 11, 10, 18, tzinfo=UTC)
 
