@@ -50,7 +50,8 @@ def drift(sent: Sequence[Sent]) -> Drift | None:
     """Return what the studies of one device, those received last first, tell of its clock; None when it may be right.
 
     A study of the right day ends what those before it told. Studies of days a whole number of weeks apart are taken
-    for one rhythm of sending, such as that of every Wednesday on every Friday, and not for a clock that is behind.
+    for one rhythm of sending, such as that of every Wednesday on every Friday, and not for a clock that is behind. A
+    clock is as far behind in all that it sends on a day: what waited and is sent in order is not.
     """
     wrong = list(takewhile(lambda each: each.offset not in RIGHT, sent))
     ahead = [each for each in wrong if each.offset > 0]
@@ -58,6 +59,9 @@ def drift(sent: Sequence[Sent]) -> Drift | None:
         return _drift(ahead)
     for offset, group in groupby(wrong, key=lambda each: each.offset):
         alike = list(group)
+        days = {each.received_on for each in alike}
+        if any(each.received_on in days and each.offset != offset for each in wrong):
+            continue
         if offset <= -LEAST_BEHIND and any((each.made_on - alike[0].made_on).days % _WEEK for each in alike):
             return _drift(alike)
     return None

@@ -12,6 +12,8 @@ SHOWN = 5
 
 _ATTRIBUTE = 'dicom-node exams attribute EXAM --unit UNIT --reason "..."'
 _EXCLUDE = 'dicom-node exams exclude EXAM --reason "..."'
+_ANEW = 'dicom-node reattribute apply --reason "..."'
+"""What has exams on file follow the configuration, once the node has read it."""
 
 
 def unregistered_unit_words(about: About) -> Words:
@@ -33,7 +35,8 @@ def unregistered_unit_words(about: About) -> Words:
         do=(
             Step(
                 sentence="If it is a new unit, or a known one whose number or name changed, write this under "
-                "[[units.NAME.identity]] in the configuration and reload it:",
+                "[[units.NAME.identity]] in the configuration, reload it, and have the exams on file follow it by "
+                "dicom-node reattribute apply:",
                 # A JSON text is a TOML text as well.
                 command=f"{key} = {json.dumps(one_line(value))}",
             ),
@@ -86,8 +89,18 @@ def unit_must_apply_words(about: About) -> Words:
                 sentence=f"Apply for the unit as well, and write under [units.{about.unit_id}] in the configuration:",
                 command="applying = true",
             ),
-            Step(sentence="If the attachment is no longer used there, end its assignment in the configuration."),
-            Step(sentence="If an exam was made on another unit, say so:", command=_ATTRIBUTE),
+            *(
+                (
+                    Step(sentence="If an exam was made on another unit, say so:", command=_ATTRIBUTE),
+                    Step(sentence="If an exam is no biopsy of this facility, leave it out:", command=_EXCLUDE),
+                )
+                if details["state"] == "seen"
+                else (
+                    Step(
+                        sentence="If the attachment is no longer used there, end its assignment in the configuration."
+                    ),
+                )
+            ),
         ),
     )
 
@@ -134,7 +147,10 @@ def unattributed_words(about: About) -> Words:
         why="An exam counts for the one unit it was made on; a guess could hide that another unit has none.",
         do=(
             Step(sentence="Say which unit made each exam:", command=_ATTRIBUTE),
-            Step(sentence="If this keeps happening, add what tells the units apart to the configuration."),
+            Step(
+                sentence="If this keeps happening, have the lines for the configuration written that tell it:",
+                command='dicom-node unattributed resolve EXAM --rule --unit UNIT --reason "..."',
+            ),
             Step(sentence="If an exam need not count, leave it out:", command=_EXCLUDE),
         ),
     )
@@ -150,10 +166,14 @@ def ambiguous_words(about: About) -> Words:
     missing = [one_line(line) for line in details["missing"][:SHOWN]]
     steps = [Step(sentence="Say which unit made each exam:", command=_ATTRIBUTE)]
     if clashing:
-        steps.append(Step(sentence="Correct the lines of the configuration of which only one unit can be right."))
-    steps += [Step(sentence=f"Add to the configuration {line}") for line in missing]
-    if not clashing and not missing:
-        steps.append(Step(sentence="Add what tells the units apart to the configuration."))
+        steps.append(
+            Step(
+                sentence="Correct the lines of the configuration of which only one unit can be right, reload it, then:",
+                command=_ANEW,
+            )
+        )
+    added = missing or ([] if clashing else ["what tells the units apart"])
+    steps += [Step(sentence=f"Add to the configuration {line}; reload it, then:", command=_ANEW) for line in added]
     return Words(
         headline=f"{exams} from {_sender(details)} {'matches' if details['count'] == 1 else 'match'} several units",
         what=(

@@ -179,7 +179,7 @@ exam = Table(
     Column("reviewed_at", UtcDateTime, nullable=True),
     UniqueConstraint("study_uid", "unit_id"),
     Index(None, "unit_id", "portion", "day"),
-    Index(None, "unit_id", "first_received_at"),
+    Index(None, "unit_id", "first_received_at", "id"),
     Index(None, "reviewed_at", "last_received_at"),
 )
 

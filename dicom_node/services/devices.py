@@ -30,6 +30,9 @@ from dicom_node.index.arrivals import Arrival
 _LOOKED_BACK = 40
 """Exams of a unit that are looked through, newest first, where the newest does not tell."""
 
+_MOST_NAMES = 3
+"""Refused names of a unit's address that are told, the last that called: a device has one or two, a scan thousands."""
+
 _NEARLY_TOMORROW = timedelta(hours=2)
 """So long before midnight a device may have begun the next day: what zones, or a clock ahead by minutes, explain."""
 
@@ -192,29 +195,32 @@ def _new_titles(
     listed: Collection[str],
 ) -> dict[str, tuple[NewName, ...]]:
     """Return by unit the AE title that somebody calls by from its address, when it is no listed one of its own."""
-    found = {unit.id: tuple(_called_by_images(unit, arrived[unit.id], registry)) for unit in units}
-    wanted = {unit.id: unit for unit in units}
     known = _titles(registry) | {each.strip() for each in listed}
+    found = {unit.id: tuple(_called_by_images(unit, arrived[unit.id], registry, known)) for unit in units}
+    wanted = {unit.id: unit for unit in units}
     for address, uses in strangers.by_address(conn).items():
         unit = wanted.get(owner(address, registry))
         if unit is None or found[unit.id]:
             continue
         own_last_at = max((each.last_received_at for each in arrived[unit.id].own), default=None)
+        strange = [use for use in uses if use.name.strip() not in known and took_the_place(use, own_last_at)]
         found[unit.id] = tuple(
             NewName(of="ae_title", old=titles(unit), new=use, address=address, is_refused=True)
-            for use in uses
-            if use.name.strip() not in known and took_the_place(use, own_last_at)
+            for use in sorted(strange, key=lambda each: (each.last_at, each.name))[-_MOST_NAMES:]
         )
     return found
 
 
-def _called_by_images(unit: Unit, arrived: _Arrived, registry: Registry) -> Iterable[NewName]:
-    """Yield the name that the unit's newest images came by, when it is not the unit's own."""
-    known = [each for each in arrived.own if has_serial_of(unit, each.serial)]
-    if not known or _origin(known[0], unit, registry) is Origin.UNIT:
+def _called_by_images(unit: Unit, arrived: _Arrived, registry: Registry, known: Collection[str]) -> Iterable[NewName]:
+    """Yield the name that the unit's newest images came by, when it is not the unit's own.
+
+    What came under a name that nobody is listed by now came before the configuration had the unit's new one.
+    """
+    own = [each for each in arrived.own if has_serial_of(unit, each.serial)]
+    if not own or own[0].calling_ae.strip() not in known or _origin(own[0], unit, registry) is Origin.UNIT:
         return
-    name, address = known[0].calling_ae, known[0].peer_address
-    alike = [each for each in known if each.calling_ae == name]
+    name, address = own[0].calling_ae, own[0].peer_address
+    alike = [each for each in own if each.calling_ae == name]
     yield NewName(
         of="ae_title",
         old=titles(unit),

@@ -111,7 +111,7 @@ def renamed_device(unit: Unit, facts: UnitFacts, zone: tzinfo) -> Iterator[Found
         key=f"renamed_device/{unit.id}",
         kind=AlertKind.RENAMED_DEVICE,
         severity=Severity.CRITICAL if any(each.is_refused for each in names) else Severity.WARNING,
-        stage=stage("renamed", max(each.new.first_at.astimezone(zone).date() for each in names)),
+        stage=stage("renamed", week(max(each.new.first_at for each in names).astimezone(zone))),
         details={
             "state": "seen" if any(each.is_refused for each in names) else "found",
             "names": [_name(each, zone) for each in names],

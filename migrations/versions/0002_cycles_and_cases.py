@@ -45,7 +45,9 @@ def upgrade() -> None:
         sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("address", "calling_ae", name="pk_stranger"),
     )
-    op.create_index("ix_exam_unit_id_first_received_at", "exam", ["unit_id", "first_received_at"], unique=False)
+    op.create_index(
+        "ix_exam_unit_id_first_received_at_id", "exam", ["unit_id", "first_received_at", "id"], unique=False
+    )
     op.drop_index("ix_series_device_serial_number", table_name="series")
     op.create_index(
         "ix_series_device_serial_number_station_name", "series", ["device_serial_number", "station_name"], unique=False

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from dicom_node.accreditation.portions import Portion
 from dicom_node.accreditation.units import (
@@ -116,6 +116,9 @@ CLOCKS: list[Case] = [
      ["upright_a/UPRIGHT_A/behind"]),
     ("behind, then right", [(3, -30, {}), (2, -30, {}), (0, 0, {})], []),
     ("late together", [(1, -3, {}), (1, -4, {}), (1, -5, {})], []),
+    ("what waited for weeks, in order on two days", [(2, -30, {"hour": 8}), (2, -29, {"hour": 9}), (1, -29, {})], []),
+    ("then behind, one study a day", [(3, -40, {}), (3, -38, {}), (2, -30, {}), (1, -30, {})],
+     ["upright_a/UPRIGHT_A/behind"]),
     ("a router passes on what is old", [(3, -30, FROM_PACS), (2, -30, FROM_PACS)], []),
     ("a router passes on what is ahead", [(3, 31, FROM_PACS)], []),
     ("imported", [(3, -30, IMPORTED), (2, -30, IMPORTED), (1, 31, IMPORTED)], []),
@@ -172,6 +175,19 @@ def test_exams_without_a_day_leave_the_clock_to_the_finding_that_is_about_it(
     imported = lambda conn: sent(conn, 1, 31, portion=Portion.CLINICAL, **IMPORTED)  # noqa: E731 - one case
     (undated,) = found(AlertKind.UNDATED, imported, rules_of())
     assert undated.details["is_drifting"] is False
+
+
+def test_what_a_unit_sent_last_is_found_without_sorting(index: Index) -> None:
+    newest = "SELECT id FROM exam WHERE unit_id = 'u' ORDER BY first_received_at DESC, id DESC LIMIT 1"
+    with index.read() as conn:
+        is_postgresql = conn.dialect.name == "postgresql"
+        if is_postgresql:
+            conn.execute(text("SET LOCAL enable_seqscan = off"))
+            conn.execute(text("SET LOCAL enable_bitmapscan = off"))
+        plan = str(conn.execute(text(f"EXPLAIN {'' if is_postgresql else 'QUERY PLAN '}{newest}")).all())
+    assert "ix_exam_unit_id_first_received_at" in plan, plan
+    assert "Sort" not in plan, plan
+    assert "TEMP B-TREE" not in plan, plan
 
 
 RENAMED = {"station": "ROOM4"}
@@ -243,6 +259,18 @@ def test_images_under_another_title_from_the_units_own_address_are_of_a_renamed_
         assert not any(name["refused"] for name in told)
 
 
+def test_what_came_under_the_title_that_the_configuration_had_before_is_no_new_name(
+    found: Callable[..., list[Found]],
+) -> None:
+    def rows(conn: Connection) -> None:
+        sent(conn, 3)
+        strangers.note(conn, "10.20.30.21", "MAMMO_A", at=noon(TODAY), count=1)
+
+    sends = Identity(ae_title="MAMMO_A", hosts=(ip_network("10.20.30.21"),), device_serial="UA-1002")
+    assert found(AlertKind.RENAMED_DEVICE, rows, rules_of()) != []
+    assert found(AlertKind.RENAMED_DEVICE, rows, rules_of(replace(A, identities=(sends,)))) == []
+
+
 STRANGE: list[tuple[str, dict[str, Any], bool]] = [
     ("it called after the unit's last study", {}, True),
     ("the unit sent since, under its own name", {"own": 0}, False),
@@ -280,6 +308,19 @@ def test_a_refused_name_at_a_units_address_may_be_its_new_one(found: Callable[..
             "count": 4, "refused": True,
         }  # fmt: skip
         assert told == ([expected] if is_found else []), label
+
+
+def test_who_calls_by_many_names_is_told_of_by_the_last_and_once_a_week(found: Callable[..., list[Found]]) -> None:
+    def rows(conn: Connection, most: int) -> None:
+        for number in range(most):
+            at = noon(TODAY) + timedelta(days=number // 8, minutes=number)
+            strangers.note(conn, "10.20.30.21", f"X{number}", at=at, count=1)
+
+    (told,) = found(AlertKind.RENAMED_DEVICE, lambda conn: rows(conn, 8), rules_of())
+    assert [name["new"] for name in told.details["names"]] == ["X5", "X6", "X7"]
+    (later,) = found(AlertKind.RENAMED_DEVICE, lambda conn: rows(conn, 10), rules_of(), on=TODAY + timedelta(days=1))
+    assert [name["new"] for name in later.details["names"]] == ["X7", "X8", "X9"]
+    assert later.stage == told.stage
 
 
 class TestStrangers:

@@ -183,6 +183,28 @@ class TestFindings:
         words = firing_words(about(AlertKind.UNREGISTERED_UNIT, portion="", **details))
         assert words.do[0].command == r'station_name = "A \"B\"\\C D"'
 
+    @pytest.mark.parametrize(
+        ("kind", "changed"),
+        [
+            (AlertKind.UNREGISTERED_UNIT, {}),
+            (AlertKind.AMBIGUOUS, {}),
+            (AlertKind.AMBIGUOUS, {"clashing": [], "missing": ["a line"]}),
+            (AlertKind.AMBIGUOUS, {"clashing": [], "missing": []}),
+        ],
+    )
+    def test_who_changes_the_configuration_is_told_that_exams_on_file_do_not_follow_by_themselves(
+        self, kind: AlertKind, changed: dict[str, Any]
+    ) -> None:
+        words = firing_words(about(kind, portion="", **FINDINGS[kind] | changed))
+        (step,) = (each for each in words.do if "configuration" in each.sentence)
+        assert "reload it" in step.sentence
+        assert "dicom-node reattribute apply" in f"{step.sentence} {step.command}"
+
+    def test_biopsies_seen_on_a_unit_do_not_end_by_what_its_attachment_is_assigned_to(self) -> None:
+        words = firing_words(about(AlertKind.UNIT_MUST_APPLY, portion="", **FINDINGS[AlertKind.UNIT_MUST_APPLY]))
+        assert not any("assignment" in step.sentence for step in words.do)
+        assert any("exams exclude" in step.command for step in words.do)
+
     def test_an_assigned_attachment_is_told_before_any_biopsy(self) -> None:
         words = firing_words(
             about(AlertKind.UNIT_MUST_APPLY, portion="", state="assigned", rule="The rule.", attachments=["addon1"])
