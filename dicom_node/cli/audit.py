@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -17,7 +17,7 @@ from dicom_node.cli.opened import DAY, login_name, opened
 from dicom_node.cli.output import json_option, local, write_json, write_table
 from dicom_node.dicom.audit_message import EVENTS, encode, messages_of
 from dicom_node.errors import OperatorError
-from dicom_node.index import entries, releases
+from dicom_node.index import decisions, entries, releases
 from dicom_node.index.engine import Index
 from dicom_node.services.audit import trail_exported
 from dicom_node.services.audit_witness import verify_trail
@@ -100,18 +100,22 @@ def export(app: App, *, form: str, since: date | None, output: Path | None) -> N
 
 
 def _with_reasons(index: Index, found: list[AuditRecord]) -> list[AuditRecord]:
-    """Add why testing packages and entries were changed. It is free text, so the trail itself has none of it."""
+    """Add why exams were decided about, and packages and entries changed: free text, which the trail has none of."""
     with index.read() as conn:
+        reasons = decisions.reasons(conn)
         notes = releases.notes(conn) | entries.notes(conn)
 
-    def why(details: Mapping[str, Any]) -> str:
-        return notes.get((details.get("release") or details.get("entry") or "", details.get("version", 0)), "")
+    def why(each: AuditRecord) -> str:
+        match each.event:
+            case "exam.decided":
+                return reasons.get(each.details.get("decision", ""), "")
+            case "release.recorded" | "entry.kept":
+                name = each.details.get("release") or each.details.get("entry") or ""
+                return notes.get((name, each.details.get("version", 0)), "")
+        return ""
 
     return [
-        replace(each, details={**each.details, "reason": reason})
-        if each.event in ("release.recorded", "entry.kept") and (reason := why(each.details))
-        else each
-        for each in found
+        replace(each, details={**each.details, "reason": reason}) if (reason := why(each)) else each for each in found
     ]
 
 

@@ -131,6 +131,11 @@ def of_studies(conn: Connection, study_uids: Collection[str]) -> dict[str, list[
     return found
 
 
+def reasons(conn: Connection) -> dict[str, str]:
+    """Return the reason of every decision, by id."""
+    return {row.id: row.reason for row in conn.execute(select(decision.c.id, decision.c.reason))}
+
+
 def in_force_of(conn: Connection, study_uids: Collection[str]) -> dict[str, InForce]:
     """Return what holds in each of the studies."""
     found = of_studies(conn, study_uids)

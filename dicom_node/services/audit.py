@@ -86,9 +86,9 @@ def config_rejected(trail: Trail, *, problems: int) -> None:
 # What people do.
 
 
-def exam_decided(trail: Trail, *, by: str, kind: str, study_uid: str, unit_id: str, value: str) -> None:
+def exam_decided(trail: Trail, *, by: str, decision: str, kind: str, study_uid: str, unit_id: str, value: str) -> None:
     """Record what a person decided about an exam; the reason stands in the journal."""
-    note(trail, "exam.decided", by=by, kind=kind, study_uid=study_uid, unit=unit_id, value=value)
+    note(trail, "exam.decided", by=by, decision=decision, kind=kind, study_uid=study_uid, unit=unit_id, value=value)
 
 
 def content_decided(trail: Trail, *, by: str, study_uid: str, sop_instance_uid: str, digest: str) -> None:

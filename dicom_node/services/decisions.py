@@ -113,6 +113,7 @@ class ExamDecisions:
             audit.exam_decided(
                 self._archive.audit,
                 by=decision.decided_by,
+                decision=decision.id,
                 kind=decision.kind.value,
                 study_uid=decision.study_uid,
                 unit_id=decision.unit_id,

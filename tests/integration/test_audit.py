@@ -17,6 +17,7 @@ from dicom_node.dicom.commitment import Reference, Request
 from dicom_node.dimse import pdu
 from dicom_node.dimse.capacity import Capacity, Places
 from dicom_node.dimse.port import open_port
+from dicom_node.index import decisions
 from dicom_node.index.commitments import Sender
 from dicom_node.index.exams import exam_id
 from dicom_node.index.record import Outcome
@@ -293,7 +294,16 @@ def test_decisions_of_people_are_told_without_their_reasons(stores: Stores) -> N
     stores.decisions().exclude(exam_id(ds.StudyInstanceUID, "prone1"), verdict)
     ((event, details),) = told(stores)
     assert event == "exam.decided"
-    assert details == {"by": "jane", "kind": "exclude", "study_uid": ds.StudyInstanceUID, "unit": "prone1", "value": ""}
+    with stores.index.read() as conn:
+        (made,) = decisions.of_study(conn, ds.StudyInstanceUID)
+    assert details == {
+        "by": "jane",
+        "decision": made.id,
+        "kind": "exclude",
+        "study_uid": ds.StudyInstanceUID,
+        "unit": "prone1",
+        "value": "",
+    }
 
 
 def test_a_report_of_commitment_is_told(stores: Stores) -> None:

@@ -149,6 +149,6 @@ def test_decisions_about_cases_are_audited(mammogram: str, commands: Commands) -
     commands.good("exams", "confirm", exam, "--mammogram", mammogram, "--reason", "seen", "--by", "lee")
     commands.good("exams", "reject", exam, "--reason", "blurred", "--by", "kim")
     told = [each for each in commands.json("audit", "list") if each["event"] == "exam.decided"]
-    assert sorted((each["by"], each["kind"]) for each in told) == [
-        ("kim", "reject"), ("lee", "confirm"), ("lee", "link"),
+    assert sorted((each["by"], each["kind"], each["reason"]) for each in told) == [
+        ("kim", "reject", "blurred"), ("lee", "confirm", "seen"), ("lee", "link", "seen"),
     ]  # fmt: skip
