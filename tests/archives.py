@@ -46,7 +46,15 @@ def files_under(folder: Path) -> list[str]:
 def received_files(root: Path) -> list[str]:
     """Return the spool files of an archive that hold something that is no object: of what is being received."""
     spool = root / "spool"
-    return [name for name in files_under(spool) if (found := (spool / name).lstat()).st_size and found.st_nlink == 1]
+    return [name for name in files_under(spool) if _is_being_received(spool / name)]
+
+
+def _is_being_received(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # settled since it was listed
+        return False
+    return found.st_size > 0 and found.st_nlink == 1
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
