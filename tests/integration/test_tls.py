@@ -275,9 +275,10 @@ WEAK = "it offers no cipher suite of the profile"
     ],
 )
 def test_what_the_profile_leaves_out_is_refused(
-    node: Node, authority: Authority, device: tuple[Path, Path], options: list[str], refused: str
+    authority: Authority, device: tuple[Path, Path], options: list[str], refused: str
 ) -> None:
-    with capture_logs() as lines:
+    # A node of its own: one that others called tells of their connections when it comes to it.
+    with running(authority.files()) as node, capture_logs() as lines:
         assert s_client(node, authority, device, *options) is not bool(refused)
         wait_until(lambda: bool(lines))
     assert not refused or [each["reason"] for each in lines] == [refused]
