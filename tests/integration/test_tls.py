@@ -521,8 +521,8 @@ def test_a_listener_of_every_address_knows_peers_of_both_kinds(authority: Author
 # The node's own check, and the node as a caller.
 
 
-def test_the_node_answers_its_own_check_and_says_nothing_of_it(node: Node) -> None:
-    with capture_logs() as lines:
+def test_the_node_answers_its_own_check_and_says_nothing_of_it(authority: Authority) -> None:
+    with running(authority.files()) as node, capture_logs() as lines:
         assert answers(node.sockets[1], "OWN", by_tls=True)
     assert lines == []
 
