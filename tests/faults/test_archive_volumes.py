@@ -1,5 +1,6 @@
 """Volumes that are full, thin, read-only or fail to flush: every refusal is told, nothing is left, service resumes."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -158,18 +159,29 @@ def test_running_out_of_open_files_refuses_and_leaves_nothing(archive: LocalArch
     lowest_free = os.dup(0)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    taken: list[int] = []
     try:
         with pytest.raises(StorageUnavailableError, match="too many open files"):
-            store_many(archive, 1000)  # what was opened ahead still serves some
+            store_many(archive, 1000, taken)  # what was opened ahead still serves some
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for handle in taken:
+            os.close(handle)
     assert store(archive, b"second").new
     assert received_files(tmp_path / "archive") == []
 
 
-def store_many(archive: LocalArchive, count: int) -> None:
+def store_many(archive: LocalArchive, count: int, taken: list[int]) -> None:
     for number in range(count):
+        take_free_handles(taken)  # also what the archive's own thread has closed since
         store(archive, b"one of many: %d" % number)
+
+
+def take_free_handles(taken: list[int]) -> None:
+    """Take every file handle that the limit leaves."""
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
 
 
 def store_in_pieces(archive: LocalArchive, size: int) -> None:
