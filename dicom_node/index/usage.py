@@ -16,7 +16,7 @@ _BIOPSY = and_(exam.c.portion == Portion.CLINICAL, exam.c.day.is_not(None), ~exa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Biopsy:
+class AttachmentBiopsy:
     """A biopsy that was made with an attachment on a unit ("" when nobody can tell on which)."""
 
     unit_id: str
@@ -52,14 +52,14 @@ def last_biopsies(conn: Connection) -> dict[str, date]:
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
-def biopsies_with(conn: Connection, attachments: Collection[str]) -> list[Biopsy]:
+def biopsies_with(conn: Connection, attachments: Collection[str]) -> list[AttachmentBiopsy]:
     """Return the biopsies made with some attachments, one for each of them, oldest first."""
     wanted = set(attachments)
     query = select(exam.c.unit_id, exam.c.id, exam.c.day, exam.c.attachments).where(
         _BIOPSY, cast(exam.c.attachments, Text) != "[]"
     )
     return [
-        Biopsy(unit_id=row.unit_id, attachment=name, exam_id=row.id, day=row.day)
+        AttachmentBiopsy(unit_id=row.unit_id, attachment=name, exam_id=row.id, day=row.day)
         for row in conn.execute(query.order_by(exam.c.day, exam.c.id))
         for name in row.attachments
         if name in wanted

@@ -13,7 +13,7 @@ from dicom_node.accreditation.standing import Standing, State
 from dicom_node.accreditation.units import Assignment, Attachment, Unit
 from dicom_node.index import usage
 from dicom_node.index.engine import Index
-from dicom_node.index.usage import Biopsy
+from dicom_node.index.usage import AttachmentBiopsy
 from dicom_node.services.found import Rules, whats_so
 from dicom_node.services.units import UnitState, state_on
 
@@ -92,7 +92,9 @@ def attachment_summaries(
     return found
 
 
-def _hosts(attachment: Attachment, made: Sequence[Biopsy], last_on: Mapping[str, date], today: date) -> Iterator[Host]:
+def _hosts(
+    attachment: Attachment, made: Sequence[AttachmentBiopsy], last_on: Mapping[str, date], today: date
+) -> Iterator[Host]:
     now = attachment.units_on(today)
     names = dict.fromkeys([*(each.unit for each in attachment.assignments), *(each.unit_id for each in made)])
     for unit_id in names:
@@ -111,7 +113,7 @@ def _hosts(attachment: Attachment, made: Sequence[Biopsy], last_on: Mapping[str,
 def _needs(
     attachment: Attachment,
     hosts: Sequence[Host],
-    recent: Sequence[Biopsy],
+    recent: Sequence[AttachmentBiopsy],
     around: _Around,
 ) -> Iterator[str]:
     """Say what about an attachment needs somebody; ``recent`` are its biopsies that may still count."""
@@ -139,7 +141,7 @@ def _needs(
             yield _without_cases(host, clinical)
 
 
-def _outside(unit: Unit, host: Host, recent: Sequence[Biopsy], today: date) -> Iterator[str]:
+def _outside(unit: Unit, host: Host, recent: Sequence[AttachmentBiopsy], today: date) -> Iterator[str]:
     """Say what is wrong with an attachment on a unit that takes no part in the accreditation."""
     if not host.assigned_today and (not recent or state_on(unit, today) is UnitState.RETIRED):
         return
@@ -160,6 +162,6 @@ def _without_cases(host: Host, standing: Standing) -> str:
     return f"{host.unit_id}: clinical {standing.state}; {last}{left}."
 
 
-def _biopsies(several: Sequence[Biopsy]) -> str:
+def _biopsies(several: Sequence[AttachmentBiopsy]) -> str:
     number, last = len(several), max(each.day for each in several)
     return f"a biopsy of {last}" if number == 1 else f"{number} biopsies, the last of {last}"
